@@ -1,0 +1,1 @@
+"""Pure knowledge: types and tables. No input or output, no clock, no environment."""

@@ -1,0 +1,17 @@
+"""The adopted revision (rule S4): catalog, inventory and policy of one commit, read together."""
+
+from __future__ import annotations
+
+from receiver.domain.inventory import Inventory
+from receiver.domain.playbook import Catalog
+from receiver.domain.policyfile import Policy
+from receiver.domain.record import Record
+
+
+class Revision(Record):
+    """What is in force."""
+
+    commit: str
+    catalog: Catalog
+    inventory: Inventory
+    policy: Policy
