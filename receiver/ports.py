@@ -1,0 +1,320 @@
+"""What the stages ask of the world, as small roles. Each has a fake in `receiver.testing` and real adapters.
+
+Decides nothing. Every method raises `Unavailable` when the other side does not answer, `Refused` when a
+person must act, and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import Any, Literal, Protocol
+
+from receiver.domain.alert import Alert
+from receiver.domain.case import Case, Closed, Planned
+from receiver.domain.entity import Entity
+from receiver.domain.fact import Fact
+from receiver.domain.inventory import Inventory
+from receiver.domain.outcome import Role
+from receiver.domain.plan import Attempt, Plan
+from receiver.domain.playbook import Catalog, VerifyQuery
+from receiver.domain.policyfile import Limits
+from receiver.domain.proof import Baseline, Check, Confirmation, Reading
+from receiver.domain.proposal import Answer, Proposal, PullRequest
+from receiver.domain.record import Record
+from receiver.domain.revision import Revision
+from receiver.domain.run import Job, RunEvent, RunResult
+
+# --- what happened: the store -------------------------------------------------------------------------------
+
+
+class Post(Record):
+    """One authenticated webhook request, exactly as it came."""
+
+    source: str
+    body: bytes
+    token: str = ""  #: name of the token that let it in
+
+
+class Receipt(Record):
+    """What one request turned into; given only after the commit."""
+
+    alerts: int
+    new: int
+    unreadable: int
+
+
+class Inbox(Protocol):
+    """Where deliveries become durable."""
+
+    async def store(self, posts: Sequence[Post]) -> list[Receipt]:
+        """Store all in one commit; one receipt each, in order."""
+
+
+class Event(Record):
+    """One line of a case's timeline. Append-only, numbered per case by the store."""
+
+    kind: str  #: `case.triaged`, `case.waiting`, `run.started`, `proposal.approved`, …
+    actor: str  #: `user:`, `os:`, `token:`, `forge:`, `policy:` with a name, or `system`
+    text: str = ""  #: for people
+    data: dict[str, Any] = {}
+
+
+class Lease(Record):
+    """The right to advance one case until `until`; every write carries the fence."""
+
+    case: Case
+    fence: int
+    until: datetime
+    waits: int = 0  #: how often it was put off in its present kind
+    waiting_since: datetime | None = None  #: since when it stands in its present kind
+    revived: bool = False  #: the lease before this one ran out without a word
+
+
+class Cases(Protocol):
+    """The case rows, which are the queue."""
+
+    async def claim(self, roles: Sequence[Role], worker: str) -> Lease | None:
+        """The most urgent due case for these roles, or None."""
+
+    async def save(self, lease: Lease, case: Case, events: Sequence[Event], *, role: Role) -> None:
+        """Store the next kind, due at once for `role`; raises `Conflict` when the lease is lost."""
+
+    async def put_off(self, lease: Lease, *, at: datetime | None, after_seconds: float, why: str) -> None:
+        """Leave the case as it is, due later; `why` is shown."""
+
+    async def open(self, case: Planned, events: Sequence[Event]) -> None:
+        """A case that a person began."""
+
+
+class History(Record):
+    """What triage, guard and learn want to know about the past, counted by the store."""
+
+    last_ended_at: datetime | None = (
+        None  #: last case of this alert name on this entity that acted or proposed
+    )
+    fires_last_hour: int = 0  #: new starts of this fingerprint within an hour
+    storm_entities: int = 0  #: entities (fingerprints) with this alert name within the storm window, open
+    storm_case: str | None = None  #: the case that already speaks for them
+    explaining_case: str | None = None  #: open, confirmed case on something this entity depends on
+    alert_resolved_at: datetime | None = None  #: the source said `resolved` (a hint, never a proof)
+    failures_last_day: int = 0  #: runs of this alert name on this entity that did not fix it
+
+
+class Ledger(Protocol):
+    """Counts, limits and outcomes."""
+
+    async def history(self, alert: Alert, entity: Entity | None, limits: Limits, case: str) -> History:
+        """What is known about this alert and its entity, without the case itself."""
+
+    async def take_slot(self, case: str, limits: Limits) -> str | None:
+        """Take a proposal slot; None when taken (or held already), else why not. Never more than the limit."""
+
+    async def learn(self, case: Closed) -> None:
+        """Keep the outcome and the track record, once; frees the slot."""
+
+    async def paused(self) -> str | None:
+        """Why nothing may start now, or None."""
+
+
+class Clearance(Record):
+    """Role plan's word that a run may start, good for a minute."""
+
+    granted: bool
+    answers: tuple[Answer, ...]
+    baseline: Baseline | None = None
+    before: Reading | None = None
+
+
+class Runs(Protocol):
+    """The bookkeeping around the start and the end of a run."""
+
+    async def ask_clearance(self, run: str, case: str) -> Clearance | None:
+        """The fresh answer, or None when there is none yet (the asking itself is recorded)."""
+
+    async def begin(self, run: str, case: str, mode: Literal["check", "run"], instance: str) -> str:
+        """Record the start before the process exists; returns the attempt's id.
+
+        Raises `Conflict` when this run was begun before: a run begins once.
+        """
+
+    async def record(self, attempt: str, events: Sequence[RunEvent]) -> None:
+        """Append events; a number seen before is dropped."""
+
+    async def finish(self, attempt: str, result: RunResult) -> None:
+        """Record the end, once."""
+
+    async def cancelled(self, attempt: str) -> bool:
+        """Whether a person asked to stop it."""
+
+    async def attempt_of(
+        self, run: str, mode: Literal["check", "run"]
+    ) -> tuple[str, RunResult | None] | None:
+        """The last attempt and its result, if any was begun."""
+
+
+class Clearances(Protocol):
+    """The plan role's side of `ask_clearance`."""
+
+    async def wanted(self) -> list[Case]:
+        """Cases whose executor waits for a word."""
+
+    async def answer(self, run: str, clearance: Clearance) -> None:
+        """Write the word; good for 60 s of database time."""
+
+
+class Locks(Protocol):
+    """One change at a time per host, and whatever else a playbook names."""
+
+    async def take(self, run: str, case: str, names: Sequence[str]) -> str | None:
+        """Take all in one order, or none; None when taken, else who holds the first one and why."""
+
+    async def free(self, run: str) -> None:
+        """Give back what this run holds."""
+
+
+# --- what was approved: git and the forge -----------------------------------------------------------------------
+
+
+class Trees(Record):
+    """Git object ids of what a playbook stands on at one commit; empty where there is none."""
+
+    playbook: str
+    roles: str = ""
+    collections: str = ""
+
+
+class Repo(Protocol):
+    """The ops repository, read by object id at a commit, never from a work tree."""
+
+    async def adopted(self) -> str:
+        """The commit in force (rule S4)."""
+
+    async def revision(self, commit: str) -> Revision:
+        """Catalog, inventory and policy at a commit; raises `Invalid` when they cannot be read."""
+
+    async def trees(self, commit: str, playbook_path: str) -> Trees:
+        """What a run file pins."""
+
+    async def files(self, commit: str, playbook_path: str) -> dict[str, bytes]:
+        """The named files that may enter a run (rule S6), by path below the playbook's folder."""
+
+
+class Landing(Record):
+    """What git itself says about a merge, gathered on a fresh view of the base branch."""
+
+    base_tip: str
+    merge_sha: str | None
+    reachable: bool  #: the merge is an ancestor of the base branch's tip
+    first_landing: bool  #: no other commit of the base branch brought this path or this blob
+    reviewed: tuple[tuple[str, str, str], ...]  #: (status, mode, path) from the merge base to the head
+    landed: tuple[tuple[str, str, str], ...]  #: (status, mode, path) that the merge brought
+    head_blob: str | None
+    landed_blob: str | None
+    content: bytes | None  #: of the landed file
+    revision: str | None = None  #: adopted commit now
+    trees: Trees | None = None  #: of the playbook at the adopted commit now
+
+
+class Branches(Protocol):
+    """Proposals as branches, and what became of them."""
+
+    async def propose(self, *, branch: str, path: str, content: bytes, message: str) -> tuple[str, str]:
+        """One new file on a new branch from the base's tip; (head, base). The same again is harmless."""
+
+    async def landing(self, proposal: Proposal, merge_sha: str | None, playbook_path: str) -> Landing:
+        """The facts of git for the approval checks."""
+
+    async def claim(self, run: str, instance: str, nonce: str) -> bool:
+        """Claim the run (rule S2); True only for the one who was first, ever."""
+
+
+class Forge(Protocol):
+    """Pull requests."""
+
+    name: str
+
+    async def open(self, *, branch: str, head: str, base: str, title: str, body: str) -> PullRequest:
+        """Open one, or find the open one of this branch."""
+
+    async def read(self, number: int) -> PullRequest:
+        """As it is now."""
+
+    async def comment(self, number: int, text: str) -> None:
+        """Write the one sticky comment, edited in place."""
+
+    async def close(self, number: int, text: str) -> None:
+        """Close it unmerged; closing a closed one is harmless."""
+
+    def url(self, number: int) -> str:
+        """Where a person finds it."""
+
+
+# --- what is: sources, hosts ------------------------------------------------------------------------------------
+
+
+class Facts(Protocol):
+    """Read-only observation."""
+
+    async def gather(self, alert: Alert, entity: Entity | None, inventory: Inventory) -> list[Fact]:
+        """Typed facts; what cannot be read is absent, and said by a fact of kind `unread`."""
+
+
+class Planner(Protocol):
+    """Chooses a playbook and points at facts."""
+
+    async def plan(
+        self, alert: Alert, entity: Entity | None, facts: Sequence[Fact], catalog: Catalog
+    ) -> tuple[Plan, list[Attempt]]:
+        """Always answers; `none` or `notify` when nothing fits."""
+
+
+class Proof(Protocol):
+    """The alert's own source."""
+
+    async def confirm(self, alert: Alert, entity: Entity | None) -> Confirmation:
+        """Rule S3: the rules API lists that rule firing with these labels, by a job that may say so."""
+
+    async def read(self, alert: Alert, baseline: Baseline, *, newer_than: datetime | None) -> Reading:
+        """One three-valued look; `resolved` needs a sample newer than `newer_than`."""
+
+    async def check(
+        self,
+        alert: Alert,
+        query: VerifyQuery,
+        params: dict[str, Any],
+        entity: Entity,
+        inventory: Inventory,
+        *,
+        newer_than: datetime | None,
+    ) -> Check:
+        """One verify query of the playbook; a row counts only if its labels mean the run's own target."""
+
+
+class Runner(Protocol):
+    """Runs one job in one child process."""
+
+    async def run(
+        self,
+        job: Job,
+        record: Callable[[Sequence[RunEvent]], Awaitable[None]],
+        cancelled: Callable[[], Awaitable[bool]],
+    ) -> RunResult:
+        """Always answers; when it returns, nothing of the run is left alive on this machine."""
+
+    async def isolation(self) -> Literal["bwrap", "none"]:
+        """The strongest rung that works here, found by a probe."""
+
+
+class Notifier(Protocol):
+    """Tells a person."""
+
+    async def tell(self, subject: str, text: str, case: str | None = None) -> None:
+        """Never raises: what cannot be delivered is logged."""
+
+
+class Clock(Protocol):
+    """The time, for everything but leases, due times and expiry, which the database's clock decides."""
+
+    def now(self) -> datetime:
+        """Aware, in UTC."""
