@@ -108,7 +108,7 @@ class Ledger(Protocol):
         """What is known about this alert and its entity, without the case itself."""
 
     async def take_slot(self, case: str, limits: Limits) -> str | None:
-        """Take a proposal slot; None when taken (or held already), else why not. Never more than the limit."""
+        """Take a proposal slot; None when taken (or held already), else why not. Fails closed."""
 
     async def learn(self, case: Closed) -> None:
         """Keep the outcome and the track record, once; frees the slot."""
@@ -173,7 +173,7 @@ class Locks(Protocol):
         """Give back what this run holds."""
 
 
-# --- what was approved: git and the forge -----------------------------------------------------------------------
+# --- what was approved: git and the forge ---------------------------------------------------------------
 
 
 class Trees(Record):
@@ -250,7 +250,7 @@ class Forge(Protocol):
         """Where a person finds it."""
 
 
-# --- what is: sources, hosts ------------------------------------------------------------------------------------
+# --- what is: sources, hosts --------------------------------------------------------------------------
 
 
 class Facts(Protocol):
