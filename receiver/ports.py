@@ -14,7 +14,9 @@ from receiver.domain.alert import Alert
 from receiver.domain.case import Case, Closed, Planned
 from receiver.domain.entity import Entity
 from receiver.domain.fact import Fact
+from receiver.domain.history import History
 from receiver.domain.inventory import Inventory
+from receiver.domain.landing import Landing, Trees
 from receiver.domain.outcome import Role
 from receiver.domain.plan import Attempt, Plan
 from receiver.domain.playbook import Catalog, VerifyQuery
@@ -87,25 +89,14 @@ class Cases(Protocol):
         """A case that a person began."""
 
 
-class History(Record):
-    """What triage, guard and learn want to know about the past, counted by the store."""
-
-    last_ended_at: datetime | None = (
-        None  #: last case of this alert name on this entity that acted or proposed
-    )
-    fires_last_hour: int = 0  #: new starts of this fingerprint within an hour
-    storm_entities: int = 0  #: entities (fingerprints) with this alert name within the storm window, open
-    storm_case: str | None = None  #: the case that already speaks for them
-    explaining_case: str | None = None  #: open, confirmed case on something this entity depends on
-    alert_resolved_at: datetime | None = None  #: the source said `resolved` (a hint, never a proof)
-    failures_last_day: int = 0  #: runs of this alert name on this entity that did not fix it
-
-
 class Ledger(Protocol):
     """Counts, limits and outcomes."""
 
     async def history(self, alert: Alert, entity: Entity | None, limits: Limits, case: str) -> History:
         """What is known about this alert and its entity, without the case itself."""
+
+    async def now(self) -> datetime:
+        """The database's clock, which alone decides expiry."""
 
     async def take_slot(self, case: str, limits: Limits) -> str | None:
         """Take a proposal slot; None when taken (or held already), else why not. Fails closed."""
@@ -176,14 +167,6 @@ class Locks(Protocol):
 # --- what was approved: git and the forge ---------------------------------------------------------------
 
 
-class Trees(Record):
-    """Git object ids of what a playbook stands on at one commit; empty where there is none."""
-
-    playbook: str
-    roles: str = ""
-    collections: str = ""
-
-
 class Repo(Protocol):
     """The ops repository, read by object id at a commit, never from a work tree."""
 
@@ -198,22 +181,6 @@ class Repo(Protocol):
 
     async def files(self, commit: str, playbook_path: str) -> dict[str, bytes]:
         """The named files that may enter a run (rule S6), by path below the playbook's folder."""
-
-
-class Landing(Record):
-    """What git itself says about a merge, gathered on a fresh view of the base branch."""
-
-    base_tip: str
-    merge_sha: str | None
-    reachable: bool  #: the merge is an ancestor of the base branch's tip
-    first_landing: bool  #: no other commit of the base branch brought this path or this blob
-    reviewed: tuple[tuple[str, str, str], ...]  #: (status, mode, path) from the merge base to the head
-    landed: tuple[tuple[str, str, str], ...]  #: (status, mode, path) that the merge brought
-    head_blob: str | None
-    landed_blob: str | None
-    content: bytes | None  #: of the landed file
-    revision: str | None = None  #: adopted commit now
-    trees: Trees | None = None  #: of the playbook at the adopted commit now
 
 
 class Branches(Protocol):
@@ -275,8 +242,14 @@ class Proof(Protocol):
     async def confirm(self, alert: Alert, entity: Entity | None) -> Confirmation:
         """Rule S3: the rules API lists that rule firing with these labels, by a job that may say so."""
 
-    async def read(self, alert: Alert, baseline: Baseline, *, newer_than: datetime | None) -> Reading:
-        """One three-valued look; `resolved` needs a sample newer than `newer_than`."""
+    async def read(
+        self, alert: Alert, baseline: Baseline, *, newer_than: datetime | None, held_seconds: float = 0
+    ) -> Reading:
+        """One three-valued look.
+
+        `resolved` needs a sample of the alert's own series newer than `newer_than`, and that the expression
+        was quiet at every evaluation of the last `held_seconds`.
+        """
 
     async def check(
         self,

@@ -1,0 +1,273 @@
+"""Is this merge an approval? Eighteen questions; `merged` alone answers none of them (promise P2).
+
+Asked at the merge, asked again by the clearance just before the start, and those that need only git, the
+database and the clock once more by the executor. A row that fails as None is not a no: come back later.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from hashlib import sha256
+
+from receiver.domain.landing import Landing
+from receiver.domain.outcome import Outcome, Risk, Verdict
+from receiver.domain.policyfile import Person, Policy
+from receiver.domain.proof import Confirmation, Reading
+from receiver.domain.proposal import Proposal, PullRequest, Review
+from receiver.domain.record import Record
+from receiver.domain.run import JobHost
+from receiver.domain.runfile import RunFile, read_runfile
+from receiver.domain.table import NotHere, Row
+from receiver.errors import Invalid
+
+
+class Merge(Record):
+    """What is known about one merge. None: not asked in this place."""
+
+    now: datetime  #: the database's clock
+    proposal: Proposal
+    runfile: RunFile  #: as it was vetted
+    risk: Risk
+    requested_by: str
+    policy: Policy  #: in force before the merge
+    forge: str
+    bot: str
+    base: str  #: name of the protected branch
+    pull_request: PullRequest | None = None
+    landing: Landing | None = None
+    targets_digest: str = ""  #: of the targets as the adopted inventory resolves them now
+    hosts: tuple[JobHost, ...] = ()
+    begun: bool = False  #: a run of this file was begun before
+    fresh: bool = True  #: approved by and for this instance, which never fell silent
+    paused: str | None = None
+    lock_holder: str | None = None
+    isolation: str | None = None
+    sites: tuple[str, ...] = ()
+    confirmation: Confirmation | None = None
+    reading: Reading | None = None
+    has_alert: bool = True
+
+
+def _pull_request(merge: Merge) -> PullRequest:
+    assert merge.pull_request is not None, "a row that needs the forge was asked without it"  # noqa: S101
+    return merge.pull_request
+
+
+def _landing(merge: Merge) -> Landing:
+    assert merge.landing is not None, "a row that needs git was asked without it"  # noqa: S101
+    return merge.landing
+
+
+def signed_hook(merge: Merge) -> str | None:
+    """A hook only wakes; on the local forge there is none."""
+    return NotHere(f"not on this forge: {merge.forge} sends no hooks") if merge.forge == "local" else None
+
+
+def is_ours(merge: Merge) -> str | None:
+    """The pull request is the one we opened, by our own account."""
+    pull = _pull_request(merge)
+    if pull.number != merge.proposal.number or pull.author != merge.bot:
+        return f"pull request {pull.number} is by {pull.author!r}, not by {merge.bot!r}"
+    return None
+
+
+def is_merged_here(merge: Merge) -> str | None:
+    """Same repository, same branch, the protected base, merged and not merely closed."""
+    pull = _pull_request(merge)
+    if not pull.same_repository or pull.head_ref != merge.proposal.branch:
+        return f"its head is {pull.head_ref!r}, not {merge.proposal.branch!r} of this repository"
+    if pull.base_ref != merge.base:
+        return f"it was merged into {pull.base_ref!r}, not into {merge.base!r}"
+    if pull.state != "merged" or pull.draft or not pull.merge_sha:
+        return f"it is {pull.state}, not merged"
+    return None
+
+
+def is_reachable(merge: Merge) -> str | None:
+    """The merge is part of the base branch, as git itself sees it now."""
+    landing = _landing(merge)
+    return None if landing.reachable else f"{landing.merge_sha} is not on {merge.base}"
+
+
+def landed_once(merge: Merge) -> str | None:
+    """No revert and re-merge, no cherry-pick, no copy: the file came to the base exactly once."""
+    return None if _landing(merge).first_landing else "the base branch has had this run file before"
+
+
+def adds_one_file(merge: Merge) -> str | None:
+    """Reviewed and landed: one new plain file at the proposed path, nothing else."""
+    landing = _landing(merge)
+    wanted = (("A", "100644", merge.proposal.path),)
+    for what, changes in (("reviewed", landing.reviewed), ("merged", landing.landed)):
+        if changes != wanted:
+            shown = ", ".join(" ".join(change) for change in changes[:3]) or "nothing"
+            return f"what was {what} is not one new file {merge.proposal.path}: {shown}"
+    return None
+
+
+def same_bytes(merge: Merge) -> str | None:
+    """The landed blob is the blob of the reviewed head."""
+    landing = _landing(merge)
+    if landing.head_blob is None or landing.head_blob != landing.landed_blob:
+        return f"the landed file is blob {landing.landed_blob}, the reviewed one {landing.head_blob}"
+    return None
+
+
+def as_proposed(merge: Merge) -> str | None:
+    """The landed bytes are those that were rehearsed and proposed."""
+    content = _landing(merge).content
+    if content is None or sha256(content).hexdigest() != merge.proposal.sha256:
+        return "the run file was edited after it was proposed"
+    return None
+
+
+def reads_back(merge: Merge) -> str | None:
+    """Read strictly, it is the run that was vetted."""
+    try:
+        landed = read_runfile(_landing(merge).content or b"", merge.proposal.path)
+    except Invalid as error:
+        return error.message
+    return None if landed == merge.runfile else "the run file does not say what was vetted"
+
+
+def is_unused(merge: Merge) -> str | None:
+    """A run file runs once."""
+    return "this run was begun before" if merge.begun else None
+
+
+def in_time(merge: Merge) -> str | None:
+    """By the database's clock."""
+    expires = merge.proposal.expires_at
+    return None if merge.now < expires else f"it expired at {expires:%Y-%m-%d %H:%M} UTC"
+
+
+def standing_reviews(merge: Merge) -> dict[str, Review]:
+    """Each person's latest word on the reviewed head."""
+    latest: dict[str, Review] = {}
+    for review in sorted(_pull_request(merge).reviews, key=lambda review: review.at):
+        latest[review.person] = review
+    return {name: review for name, review in latest.items() if review.head_sha == merge.proposal.head_sha}
+
+
+def may_approve(person: Person, risk: Risk) -> bool:
+    """Whether the policy lets this person approve that much."""
+    return person.approves is not None and risk.rank <= person.approves.rank
+
+
+def quorum(merge: Merge) -> str | None:
+    """Our own count: people of the policy before the merge, on this head, entitled to this risk."""
+    people = {person.name: person for person in merge.policy.people}
+    reviews = standing_reviews(merge)
+    against = [name for name, review in reviews.items() if review.verdict == "reject" and name in people]
+    if against:
+        return f"{against[0]} asked for it not to run"
+    entitled = [
+        name
+        for name, review in reviews.items()
+        if review.verdict == "approve" and name in people and may_approve(people[name], merge.risk)
+    ]
+    if not entitled:
+        return f"nobody who may approve risk {merge.risk} has approved head {merge.proposal.head_sha[:12]}"
+    others = [name for name in entitled if merge.requested_by not in _actors(people[name])]
+    if merge.risk is Risk.LOW or others or merge.policy.solo in entitled:
+        return None
+    return f"{entitled[0]} asked for it: from risk medium somebody else approves"
+
+
+def solo_reach(merge: Merge) -> str | None:
+    """`approvals.solo` (rule S8): for one person a merge is the approval, up to risk medium."""
+    if merge.policy.solo is None:
+        return NotHere("more than one person decides here")
+    if merge.risk.rank > Risk.MEDIUM.rank:
+        return f"risk {merge.risk} needs a signature, which approvals.solo does not replace"
+    return None
+
+
+def undiverged(merge: Merge) -> str | None:
+    """Playbook, roles, collections and targets are what the run file pins."""
+    landing, pins = _landing(merge), merge.runfile.pins
+    trees = landing.trees
+    if trees is None:
+        return f"playbook {merge.runfile.playbook!r} is no longer in the adopted revision"
+    if (trees.playbook, trees.roles, trees.collections) != (pins.playbook, pins.roles, pins.collections):
+        return "the playbook, its roles or collections changed since it was proposed"
+    if merge.targets_digest != pins.targets:
+        return "the targets' addresses or variables changed since it was proposed"
+    return None
+
+
+def branch_posture(merge: Merge) -> str | None:
+    """Protection of the base branch; our own bare repository refuses by its hook."""
+    return NotHere("not on this forge: the repository's own hook refuses") if merge.forge == "local" else None
+
+
+def still_firing(merge: Merge) -> str | None:
+    """The source says now that the problem is there."""
+    if not merge.has_alert:
+        return NotHere("a person asked, not an alert")
+    reading = merge.reading
+    return (
+        None
+        if reading and reading.verdict is Verdict.STILL_FIRING
+        else (reading.why if reading else "not asked")
+    )
+
+
+def still_confirmed(merge: Merge) -> str | None:
+    """Rule S3, once more: nothing runs on the word of a source that cannot speak now."""
+    if not merge.has_alert:
+        return NotHere("a person asked, not an alert")
+    confirmation = merge.confirmation
+    if confirmation and confirmation.confirmed:
+        return None
+    return confirmation.why if confirmation else "its source was not asked"
+
+
+def nothing_in_the_way(merge: Merge) -> str | None:
+    """Not paused; the locks are ours."""
+    return merge.paused or merge.lock_holder
+
+
+def is_fresh(merge: Merge) -> str | None:
+    """Rule S2: what was approved before a restore, a move or a silence needs a fresh approval."""
+    return (
+        None if merge.fresh else "approved before this instance was restored, moved or silent: approve again"
+    )
+
+
+def isolation_allowed(merge: Merge) -> str | None:
+    """Without a sandbox only where the policy says so."""
+    if merge.isolation is None:
+        return NotHere("asked by the executor")
+    missing = [site for site in merge.sites if site not in merge.policy.isolation_none_allowed]
+    if merge.isolation == "none" and missing:
+        return f"no sandbox works here, and policy.yml does not allow none for site {missing[0]!r}"
+    return None
+
+
+def _actors(person: Person) -> set[str]:
+    return {f"user:{name}" for name in (person.name, *person.session)} | {f"os:{name}" for name in person.os}
+
+
+APPROVAL: tuple[Row[Merge], ...] = (
+    Row("hook", "Was the hook signed?", signed_hook, ("forge",)),
+    Row("ours", "Is it the pull request that we opened?", is_ours, ("forge",)),
+    Row("merged", "Is it merged, from our branch into the base?", is_merged_here, ("forge",)),
+    Row("reachable", "Is the merge on the base branch?", is_reachable, ("git",)),
+    Row("landed_once", "Did the file land exactly once?", landed_once, ("git",)),
+    Row("one_file", "Does it add one run file and nothing else?", adds_one_file, ("git",)),
+    Row("same_bytes", "Did the reviewed bytes land?", same_bytes, ("git",)),
+    Row("as_proposed", "Are they the proposed bytes?", as_proposed, ("git",)),
+    Row("reads_back", "Do they read as the vetted run?", reads_back, ("git",)),
+    Row("unused", "Has it never been begun?", is_unused, ("database",)),
+    Row("in_time", "Is it not too old?", in_time, ("clock", "database"), Outcome.EXPIRED),
+    Row("quorum", "Did entitled people approve this head?", quorum, ("forge",)),
+    Row("solo", "Is it within the reach of a single person?", solo_reach),
+    Row("undiverged", "Is what it stands on unchanged?", undiverged, ("git",), Outcome.SUPERSEDED),
+    Row("posture", "Is the base branch protected?", branch_posture, ("forge",)),
+    Row("confirmed", "Can its source speak, and does it?", still_confirmed, ("source",), None),
+    Row("still_firing", "Is the problem still there?", still_firing, ("source",), None),
+    Row("in_the_way", "Is nothing paused or locked?", nothing_in_the_way, ("database",), None),
+    Row("fresh", "Was it approved for this instance?", is_fresh, ("database",)),
+    Row("isolation", "Is the sandbox as strong as the policy asks?", isolation_allowed),
+)
