@@ -68,8 +68,6 @@ class Lease(Record):
     case: Case
     fence: int
     until: datetime
-    waits: int = 0  #: how often it was put off in its present kind
-    waiting_since: datetime | None = None  #: since when it stands in its present kind
     revived: bool = False  #: the lease before this one ran out without a word
 
 
@@ -79,14 +77,14 @@ class Cases(Protocol):
     async def claim(self, roles: Sequence[Role], worker: str) -> Lease | None:
         """The most urgent due case for these roles, or None."""
 
+    async def renew(self, lease: Lease) -> bool:
+        """Hold it longer; False when somebody else has it now."""
+
     async def save(self, lease: Lease, case: Case, events: Sequence[Event], *, role: Role) -> None:
         """Store the next kind, due at once for `role`; raises `Conflict` when the lease is lost."""
 
     async def put_off(self, lease: Lease, *, at: datetime | None, after_seconds: float, why: str) -> None:
         """Leave the case as it is, due later; `why` is shown."""
-
-    async def open(self, case: Planned, events: Sequence[Event]) -> None:
-        """A case that a person began."""
 
 
 class Ledger(Protocol):
@@ -162,6 +160,85 @@ class Locks(Protocol):
 
     async def free(self, run: str) -> None:
         """Give back what this run holds."""
+
+
+# --- doors: people and scripts -----------------------------------------------------------------------------
+
+
+class Token(Record):
+    """A bearer token that was believed."""
+
+    name: str
+    scope: str  #: read, alerts:write, dispatch or admin
+    source: str = ""  #: for alerts:write: the only source it may speak for; empty = any
+
+
+class Access(Protocol):
+    """Who is asking."""
+
+    async def token(self, secret: str) -> Token | None:
+        """The token with this secret, if it is known and not revoked."""
+
+    async def enter(self, link_secret: str) -> tuple[str, str] | None:
+        """Use a setup link once: (session secret, person), or None when unknown or used."""
+
+    async def person(self, session_secret: str) -> str | None:
+        """Whose session this is, if it has not ended."""
+
+    async def leave(self, session_secret: str) -> None:
+        """End a session."""
+
+
+class Page(Record):
+    """One page of a list, newest first."""
+
+    items: tuple[dict[str, Any], ...]
+    next: str | None = None  #: cursor of the next page
+
+
+class Archive(Protocol):
+    """Everything that is shown, in the one JSON shape."""
+
+    async def alerts(self, *, limit: int, cursor: str | None, filters: dict[str, str]) -> Page:
+        """One row per identity, each with its why."""
+
+    async def cases(self, *, limit: int, cursor: str | None, filters: dict[str, str]) -> Page:
+        """Short rows: id, state, outcome, why, alert name, entity, playbook, timestamps."""
+
+    async def case(self, id: str) -> dict[str, Any] | None:
+        """The whole case with its events."""
+
+    async def run(self, id: str) -> dict[str, Any] | None:
+        """A run by run id: status, stats, attempts."""
+
+    async def run_log(self, id: str, *, after: int = -1, limit: int = 1000) -> list[dict[str, Any]]:
+        """Events of the run's latest attempt with a number above `after`."""
+
+
+class Desk(Protocol):
+    """What a person's word changes in the store."""
+
+    async def open(self, case: Planned, events: Sequence[Event]) -> None:
+        """A case that a person began."""
+
+    async def note(self, case: str, event: Event, *, wake: bool = False) -> None:
+        """Add one line to a case's timeline, and wake it."""
+
+    async def cancel(self, run: str, actor: str) -> bool:
+        """Ask a live run to stop; False when it is not running."""
+
+    async def adopt(self, commit: str, *, old: str | None, digest: str, actor: str) -> None:
+        """Put a revision in force (rule S4)."""
+
+
+class ReviewDesk(Protocol):
+    """Reviews and merges on the built-in forge."""
+
+    async def approve_and_merge(self, number: int, head_sha: str, person: str, via: str) -> PullRequest:
+        """Record the review of this head and merge it; raises `Conflict` on an old head or a closed one."""
+
+    async def reject(self, number: int, person: str, via: str, why: str) -> PullRequest:
+        """Close it unmerged, in this person's name."""
 
 
 # --- what was approved: git and the forge ---------------------------------------------------------------

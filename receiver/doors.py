@@ -1,0 +1,112 @@
+"""What a person may do to a case: approve, reject, dispatch, cancel, accept a revision.
+
+Decides who may, by the policy in force; every act has a named person behind it (rule S9). Refuses tokens,
+old heads, people whom policy.yml does not name, and a word that comes too late. All doors (web, command
+line, API) come through here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from receiver.domain.approval import may_approve
+from receiver.domain.case import Planned, Proposed, read_case
+from receiver.domain.outcome import Mode, Risk
+from receiver.domain.plan import Attempt, Plan
+from receiver.domain.playbook import check_params
+from receiver.domain.policyfile import Person, Policy
+from receiver.errors import Refused
+from receiver.identity import new_id
+from receiver.ports import Archive, Clock, Desk, Event, Repo, ReviewDesk
+
+
+class Doors:
+    """The acts of people, in one place."""
+
+    def __init__(self, *, archive: Archive, desk: Desk, review: ReviewDesk, repo: Repo, clock: Clock) -> None:
+        self._archive, self._desk, self._review, self._repo, self._clock = archive, desk, review, repo, clock
+
+    async def policy(self) -> Policy:
+        """The policy in force."""
+        return (await self._repo.revision(await self._repo.adopted())).policy
+
+    async def approve(self, case: str, *, head_sha: str, person: Person, via: str) -> dict[str, Any]:
+        """Approve this head and merge it; `via` is `session` or `terminal`. Gives the case as JSON."""
+        proposed = await self._proposed(case)
+        if not may_approve(person, proposed.risk):
+            raise Refused(
+                f"approving case {case}: {person.name} may not approve risk {proposed.risk}",
+                next_step="set `approves` for this person in policy.yml",
+                reason="not_entitled",
+            )
+        if proposed.risk.rank >= Risk.HIGH.rank:
+            raise Refused(
+                f"approving case {case}: risk {proposed.risk} needs a signature over the digest",
+                next_step="run it by hand, or lower its risk in catalog.yml with the reason",
+                reason="needs_signature",
+            )
+        await self._review.approve_and_merge(proposed.proposal.number, head_sha, person.name, via)
+        await self._note(case, "proposal.approved", person, via, f"approved and merged head {head_sha[:12]}")
+        return await self._case(case)
+
+    async def reject(self, case: str, *, person: Person, via: str, why: str = "") -> dict[str, Any]:
+        """Close the proposal; nothing will run."""
+        proposed = await self._proposed(case)
+        await self._review.reject(proposed.proposal.number, person.name, via, why)
+        await self._note(case, "proposal.rejected", person, via, why or "rejected")
+        return await self._case(case)
+
+    async def dispatch(self, playbook: str, params: dict[str, Any], *, actor: str, reason: str) -> str:
+        """Begin a case by hand; it meets the same guard and the same proposal. Gives the case id."""
+        commit = await self._repo.adopted()
+        revision = await self._repo.revision(commit)
+        known = revision.catalog.playbooks.get(playbook)
+        if known is None:
+            raise Refused(
+                f"dispatching {playbook!r}: no such playbook in the adopted catalog",
+                next_step="gitmedic catalog list",
+                reason="unknown_playbook",
+            )
+        check_params(known, params)
+        plan = Plan(
+            action="playbook", playbook=playbook, params=params, why=reason or f"dispatched by {actor}"
+        )
+        case = Planned(
+            id=new_id(),
+            opened_at=self._clock.now(),
+            revision=commit,
+            mode=Mode.PROPOSE,
+            entity=None,
+            plan=plan,
+            requested_by=actor,
+            attempts=(Attempt(tier="person", verdict="accepted", why=plan.why),),
+        )
+        await self._desk.open(case, [Event(kind="case.planned", actor=actor, text=plan.why)])
+        return case.id
+
+    async def cancel(self, run: str, *, actor: str) -> None:
+        """Ask a running run to stop; all of its processes end with it."""
+        if not await self._desk.cancel(run, actor):
+            raise Refused(f"cancelling run {run}: it is not running", reason="not_running")
+
+    async def _proposed(self, case: str) -> Proposed:
+        stored = await self._case(case)
+        found = read_case(stored["body"]) if stored else None
+        if not isinstance(found, Proposed):
+            state = stored["state"] if stored else "unknown"
+            raise Refused(
+                f"deciding on case {case}: it is {state}, there is no open proposal",
+                next_step=f"gitmedic case show {case}",
+                reason="not_proposed",
+            )
+        return found
+
+    async def _case(self, case: str) -> dict[str, Any]:
+        found = await self._archive.case(case)
+        if found is None:
+            raise Refused(f"no case {case!r}", next_step="gitmedic case list", reason="unknown_case")
+        return found
+
+    async def _note(self, case: str, kind: str, person: Person, via: str, text: str) -> None:
+        actor = f"user:{person.name}" if via == "session" else f"os:{person.name}"
+        await self._desk.note(case, Event(kind=kind, actor=actor, text=text, data={"via": via}), wake=True)
