@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from receiver.domain.approval import may_approve
-from receiver.domain.case import Planned, Proposed, read_case
+from receiver.domain.case import Planned, Proposed
 from receiver.domain.outcome import Mode, Risk
 from receiver.domain.plan import Attempt, Plan
 from receiver.domain.playbook import check_params
@@ -90,12 +90,10 @@ class Doors:
             raise Refused(f"cancelling run {run}: it is not running", reason="not_running")
 
     async def _proposed(self, case: str) -> Proposed:
-        stored = await self._case(case)
-        found = read_case(stored["body"]) if stored else None
+        found = await self._archive.stored(case)
         if not isinstance(found, Proposed):
-            state = stored["state"] if stored else "unknown"
             raise Refused(
-                f"deciding on case {case}: it is {state}, there is no open proposal",
+                f"deciding on case {case}: it is {found.kind if found else 'unknown'}, no open proposal",
                 next_step=f"gitmedic case show {case}",
                 reason="not_proposed",
             )

@@ -208,6 +208,9 @@ class Archive(Protocol):
     async def case(self, id: str) -> dict[str, Any] | None:
         """The whole case with its events."""
 
+    async def stored(self, id: str) -> Case | None:
+        """The case as the stages know it."""
+
     async def run(self, id: str) -> dict[str, Any] | None:
         """A run by run id: status, stats, attempts."""
 
