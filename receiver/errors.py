@@ -26,12 +26,15 @@ class GitmedicError(Exception):
 
 
 class Retry(GitmedicError):
-    """Come back at `at` (database or Clock time), or in `after_seconds` when no moment is known."""
+    """Come back at `at`, or in `after_seconds` when no moment is known; `tell` a person the first time."""
 
-    def __init__(self, message: str, *, at: datetime | None = None, after_seconds: float = 5.0) -> None:
+    def __init__(
+        self, message: str, *, at: datetime | None = None, after_seconds: float = 5.0, tell: bool = False
+    ) -> None:
         super().__init__(message)
         self.at = at
         self.after_seconds = after_seconds
+        self.tell = tell
 
 
 class Unavailable(Retry):

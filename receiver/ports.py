@@ -83,14 +83,16 @@ class Cases(Protocol):
     async def save(self, lease: Lease, case: Case, events: Sequence[Event], *, role: Role) -> None:
         """Store the next kind, due at once for `role`; raises `Conflict` when the lease is lost."""
 
-    async def put_off(self, lease: Lease, *, at: datetime | None, after_seconds: float, why: str) -> None:
-        """Leave the case as it is, due later; `why` is shown."""
+    async def put_off(self, lease: Lease, *, at: datetime | None, after_seconds: float, why: str) -> bool:
+        """Leave the case as it is, due later; `why` is shown. True when the reason is news."""
 
 
 class Ledger(Protocol):
     """Counts, limits and outcomes."""
 
-    async def history(self, alert: Alert, entity: Entity | None, limits: Limits, case: str) -> History:
+    async def history(
+        self, alert: Alert, entity: Entity | None, limits: Limits, case: str, opened_at: datetime
+    ) -> History:
         """What is known about this alert and its entity, without the case itself."""
 
     async def now(self) -> datetime:
@@ -102,8 +104,15 @@ class Ledger(Protocol):
     async def learn(self, case: Closed) -> None:
         """Keep the outcome and the track record, once; frees the slot."""
 
+
+class Gate(Protocol):
+    """Whether anything may start at all."""
+
     async def paused(self) -> str | None:
         """Why nothing may start now, or None."""
+
+    async def fresh_since(self) -> datetime:
+        """What was approved before this moment needs a fresh approval (rule S2)."""
 
 
 class Clearance(Record):
@@ -121,10 +130,16 @@ class Runs(Protocol):
     async def ask_clearance(self, run: str, case: str) -> Clearance | None:
         """The fresh answer, or None when there is none yet (the asking itself is recorded)."""
 
-    async def begin(self, run: str, case: str, mode: Literal["check", "run"], instance: str) -> str:
+    async def drop_clearance(self, run: str) -> None:
+        """Forget the answer: it was used, or it was no."""
+
+    async def begin(
+        self, run: str, case: str, mode: Literal["check", "run"], instance: str, *, most: int | None = None
+    ) -> str:
         """Record the start before the process exists; returns the attempt's id.
 
-        Raises `Conflict` when this run was begun before: a run begins once.
+        Raises `Conflict` when this run was begun before: a run begins once. `most` bounds how many
+        rehearsals live at once; above it raises `Retry`.
         """
 
     async def record(self, attempt: str, events: Sequence[RunEvent]) -> None:
@@ -155,7 +170,7 @@ class Clearances(Protocol):
 class Locks(Protocol):
     """One change at a time per host, and whatever else a playbook names."""
 
-    async def take(self, run: str, case: str, names: Sequence[str]) -> str | None:
+    async def take(self, run: str, case: str, names: Sequence[str], reason: str = "") -> str | None:
         """Take all in one order, or none; None when taken, else who holds the first one and why."""
 
     async def free(self, run: str) -> None:

@@ -19,7 +19,7 @@ from receiver.domain.entity import Entity
 from receiver.domain.fact import Fact
 from receiver.domain.outcome import Mode, Outcome, Risk
 from receiver.domain.plan import Attempt, Plan
-from receiver.domain.proof import Baseline, Confirmation, Verification
+from receiver.domain.proof import Baseline, Confirmation, Reading, Verification
 from receiver.domain.proposal import Answer, Approval, Proposal, Rehearsal
 from receiver.domain.record import Record
 from receiver.domain.run import RunResult
@@ -38,9 +38,9 @@ class _Case(Record):
         known = {name: getattr(self, name) for name in type(self).model_fields if name != "kind"}
         return kind(**{name: value for name, value in known.items() if name in kind.model_fields} | added)
 
-    def end(self, outcome: Outcome, why: str, *, reason: str = "") -> Ended:
+    def end(self, outcome: Outcome, why: str, *, reason: str = "", **added: Any) -> Ended:
         """The end of the way, from wherever the case stands; `reason` is the name of the row that said so."""
-        return self.become(Ended, outcome=outcome, why=why, reason=reason or str(outcome))
+        return self.become(Ended, outcome=outcome, why=why, reason=reason or str(outcome), **added)
 
 
 class _Triaged(_Case):
@@ -81,7 +81,8 @@ class _Approved(_Proposed):
 
 class _Executed(_Approved):
     result: RunResult
-    before: Baseline | None = None  #: the rule as it was when the run was cleared
+    baseline: Baseline | None = None  #: the rule as it was when the run was cleared
+    before: Reading | None = None  #: what it said then
 
 
 class _Verified(_Executed):
@@ -108,7 +109,8 @@ class _Ended(_Case):
     proposal: Proposal | None = None
     approval: Approval | None = None
     result: RunResult | None = None
-    before: Baseline | None = None
+    baseline: Baseline | None = None
+    before: Reading | None = None
     verification: Verification | None = None
 
 

@@ -69,6 +69,7 @@ class PullRequest(Record):
 class Approval(Record):
     """The merge that the checks believed, with every answer."""
 
+    at: datetime  #: by the database's clock
     merge_sha: str
     head_sha: str
     approved_by: tuple[str, ...]

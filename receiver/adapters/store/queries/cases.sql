@@ -1,0 +1,61 @@
+-- name: claim
+-- The case row is the queue. `revived` says that the lease before ran out without a word.
+WITH next AS (
+    SELECT id, lease_until IS NOT NULL AS revived FROM cases
+    WHERE role = ANY (%(roles)s) AND due_at <= now() AND (lease_until IS NULL OR lease_until < now())
+    ORDER BY severity, due_at
+    LIMIT 1
+    FOR UPDATE SKIP LOCKED
+)
+UPDATE cases SET lease_until = now() + make_interval(secs => %(seconds)s), worker = %(worker)s,
+                 fence = fence + 1
+FROM next WHERE cases.id = next.id
+RETURNING cases.body, cases.fence, cases.lease_until, next.revived;
+
+-- name: renew
+UPDATE cases SET lease_until = now() + make_interval(secs => %(seconds)s)
+WHERE id = %(id)s AND fence = %(fence)s AND lease_until IS NOT NULL
+RETURNING lease_until;
+
+-- name: save
+-- The next kind, its events and its due time in one statement; without the fence nothing happens.
+WITH saved AS (
+    UPDATE cases SET
+        kind = %(kind)s, body = %(body)s, role = %(role)s, site = %(site)s,
+        due_at = CASE WHEN %(is_open)s THEN now() END,
+        lease_until = NULL, worker = NULL, waiting = '', waits = 0, kind_since = now(), updated_at = now(),
+        entity = %(entity)s, playbook = %(playbook)s, run = %(run)s, proposal = %(proposal)s,
+        outcome = %(outcome)s, why = %(why)s, is_open = %(is_open)s,
+        closed_at = CASE WHEN %(is_open)s THEN NULL ELSE now() END,
+        events = events + jsonb_array_length(%(events)s)
+    WHERE id = %(id)s AND fence = %(fence)s
+    RETURNING id, events - jsonb_array_length(%(events)s) AS before
+)
+INSERT INTO case_events (case_id, seq, kind, actor, text, data)
+SELECT saved.id, saved.before + given.number, event->>'kind', event->>'actor', event->>'text', event->'data'
+FROM saved, jsonb_array_elements(%(events)s) WITH ORDINALITY AS given (event, number)
+RETURNING seq;
+
+-- name: put_off
+-- Waiting changes nothing but the due time; a new reason becomes an event, the same one again does not.
+WITH before AS (
+    SELECT id, waiting FROM cases WHERE id = %(id)s AND fence = %(fence)s FOR UPDATE
+),
+waits AS (
+    UPDATE cases SET
+        due_at = coalesce(%(at)s, now() + make_interval(secs => %(seconds)s)),
+        lease_until = NULL, worker = NULL, waits = waits + 1, waiting = %(why)s, updated_at = now(),
+        events = events + CASE WHEN before.waiting <> %(why)s THEN 1 ELSE 0 END
+    FROM before WHERE cases.id = before.id
+    RETURNING cases.id, cases.events, before.waiting <> %(why)s AS is_news
+),
+told AS (
+    INSERT INTO case_events (case_id, seq, kind, actor, text)
+    SELECT id, events, 'case.waiting', 'system', %(why)s FROM waits WHERE is_news
+)
+SELECT is_news FROM waits;
+
+-- name: next_due
+-- Seconds until something is due for these roles; null when nothing is.
+SELECT extract(epoch FROM min(greatest(due_at, coalesce(lease_until, due_at))) - now()) AS seconds
+FROM cases WHERE role = ANY (%(roles)s) AND due_at IS NOT NULL;

@@ -1,0 +1,86 @@
+-- name: now
+SELECT now() AS now;
+
+-- name: history
+SELECT
+    now() AS now,
+    (SELECT max(coalesce(c.closed_at, now())) FROM cases c
+      WHERE c.alertname = %(alertname)s AND c.entity IS NOT DISTINCT FROM %(entity)s AND c.id <> %(case)s
+        AND c.source = %(source)s AND NOT c.is_open
+        AND c.outcome IN ('fixed', 'not_fixed', 'no_data', 'failed', 'interrupted', 'cancelled', 'rejected',
+                          'expired', 'notified', 'diagnosed', 'nothing_to_do')) AS last_acted_at,
+    (SELECT count(*) FROM alerts a
+      WHERE a.source = %(source)s AND a.fingerprint = %(fingerprint)s
+        AND a.received_at > now() - interval '1 hour') AS fires_last_hour,
+    (SELECT count(*) FROM (
+        SELECT DISTINCT c.fingerprint FROM cases c
+        WHERE c.alertname = %(alertname)s AND c.source = %(source)s
+          AND c.opened_at > %(opened_at)s - make_interval(secs => %(storm_seconds)s)
+          AND c.opened_at < %(opened_at)s + make_interval(secs => %(storm_seconds)s)
+        LIMIT 1000) AS storm) AS storm_alerts,
+    (SELECT c.id::text FROM cases c
+      WHERE c.alertname = %(alertname)s AND c.source = %(source)s
+        AND c.opened_at > %(opened_at)s - make_interval(secs => %(storm_seconds)s)
+        AND c.opened_at < %(opened_at)s + make_interval(secs => %(storm_seconds)s)
+      ORDER BY c.number LIMIT 1) AS storm_case,
+    (SELECT a.resolved_at FROM alerts a
+      WHERE a.source = %(source)s AND a.fingerprint = %(fingerprint)s
+        AND a.starts_at = %(starts_at)s) AS alert_resolved_at;
+
+-- name: slot_lock
+-- One counter at a time, so that two guards never both take the last slot.
+SELECT pg_advisory_xact_lock(hashtext('gitmedic.slots'));
+
+-- name: slot_counts
+SELECT
+    count(*) FILTER (WHERE freed_at IS NULL) AS open,
+    count(*) FILTER (WHERE taken_at > now() - interval '1 hour') AS hour,
+    count(*) FILTER (WHERE case_id = %(case)s AND freed_at IS NULL) AS mine
+FROM proposal_slots WHERE freed_at IS NULL OR taken_at > now() - interval '1 hour';
+
+-- name: take_slot
+INSERT INTO proposal_slots (case_id) VALUES (%(case)s)
+ON CONFLICT (case_id) DO UPDATE SET freed_at = NULL;
+
+-- name: learn
+-- The outcome, once; the slot goes back, and the most severe case that waits for one is woken.
+WITH kept AS (
+    INSERT INTO track_record (case_id, alertname, entity, playbook, outcome, seconds)
+    SELECT %(case)s, %(alertname)s, %(entity)s, %(playbook)s, %(outcome)s, %(seconds)s
+    WHERE %(playbook)s <> ''
+    ON CONFLICT (case_id) DO NOTHING
+),
+freed AS (
+    UPDATE proposal_slots SET freed_at = now() WHERE case_id = %(case)s AND freed_at IS NULL
+    RETURNING case_id
+)
+UPDATE cases SET due_at = now()
+WHERE id = (SELECT id FROM cases WHERE waiting LIKE 'proposal_limit%%' AND due_at > now()
+            ORDER BY severity, opened_at LIMIT 1 FOR UPDATE SKIP LOCKED)
+  AND EXISTS (SELECT FROM freed);
+
+-- name: paused
+SELECT paused FROM installation;
+
+-- name: pause
+UPDATE installation SET paused = %(why)s;
+
+-- name: adopted
+SELECT commit, old, actor, at FROM adoptions ORDER BY id DESC LIMIT 1;
+
+-- name: track
+SELECT playbook, outcome, count(*) AS count, max(at) AS last_at
+FROM track_record WHERE alertname = %(alertname)s GROUP BY playbook, outcome ORDER BY playbook, outcome;
+
+-- name: fresh_since
+SELECT since FROM installation;
+
+-- name: appear
+-- Another id, or a silence, begins a new life: what was approved before it needs a fresh approval.
+INSERT INTO installation AS known (id) VALUES (%(id)s)
+ON CONFLICT (only_one) DO UPDATE SET
+    id = excluded.id,
+    since = CASE WHEN known.id <> excluded.id
+                   OR known.alive_at < now() - make_interval(secs => %(silence)s)
+                 THEN now() ELSE known.since END,
+    alive_at = now();

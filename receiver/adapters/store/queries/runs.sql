@@ -1,0 +1,48 @@
+-- name: ask_clearance
+-- Ask, or read the answer; one older than a minute counts as never given.
+INSERT INTO clearances AS known (run, case_id) VALUES (%(run)s, %(case)s)
+ON CONFLICT (run) DO UPDATE SET
+    asked_at = CASE WHEN known.answered_at < now() - interval '60 seconds' THEN now() ELSE known.asked_at END,
+    answered_at = CASE WHEN known.answered_at < now() - interval '60 seconds' THEN NULL ELSE known.answered_at END,
+    body = CASE WHEN known.answered_at < now() - interval '60 seconds' THEN NULL ELSE known.body END
+RETURNING body;
+
+-- name: drop_clearance
+-- A used or refused answer is never used again.
+DELETE FROM clearances WHERE run = %(run)s;
+
+-- name: wanted_clearances
+SELECT cases.body FROM clearances JOIN cases ON cases.id = clearances.case_id
+WHERE clearances.answered_at IS NULL AND cases.kind = 'approved'
+ORDER BY cases.severity, clearances.asked_at LIMIT 20;
+
+-- name: answer_clearance
+UPDATE clearances SET answered_at = now(), body = %(body)s WHERE run = %(run)s AND answered_at IS NULL;
+
+-- name: rehearsal_lock
+SELECT pg_advisory_xact_lock(hashtext('gitmedic.rehearsals'));
+
+-- name: live_rehearsals
+SELECT count(*) AS count FROM attempts
+WHERE mode = 'check' AND ended_at IS NULL AND alive_at > now() - interval '30 seconds';
+
+-- name: begin
+INSERT INTO attempts (id, run, case_id, mode, instance) VALUES (%(id)s, %(run)s, %(case)s, %(mode)s, %(instance)s);
+
+-- name: touch
+UPDATE attempts SET alive_at = now() WHERE id = %(attempt)s AND ended_at IS NULL
+RETURNING cancel_by;
+
+-- name: record
+INSERT INTO run_events (attempt_id, seq, at, kind, host, task, text, diff, data)
+SELECT %(attempt)s, seq, at, kind, host, task, text, diff, data
+FROM jsonb_to_recordset(%(rows)s)
+    AS row (seq integer, at timestamptz, kind text, host text, task text, text text, diff text, data jsonb)
+ON CONFLICT DO NOTHING;
+
+-- name: finish
+UPDATE attempts SET ended_at = now(), status = %(status)s, result = %(result)s
+WHERE id = %(attempt)s AND ended_at IS NULL;
+
+-- name: attempt_of
+SELECT id::text, result, begun_at FROM attempts WHERE run = %(run)s AND mode = %(mode)s ORDER BY begun_at DESC LIMIT 1;

@@ -1,0 +1,136 @@
+"""The product on one screen: each kind of case, the stage that takes it, and the role that may.
+
+    Alertmanager ─► triage ─► investigate ─► plan ─► guard ─► rehearse ─► propose ─► approve ─► execute
+    ─► verify ─► learn
+
+The only place that reports: every step becomes an event of the case, a log line and a metric under one name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import assert_never
+
+from receiver.domain.case import (
+    Approved,
+    Case,
+    Closed,
+    Ended,
+    Executed,
+    Investigated,
+    Planned,
+    Proposed,
+    Received,
+    Rehearsed,
+    Triaged,
+    Verified,
+    Vetted,
+)
+from receiver.domain.outcome import Role
+from receiver.domain.text import step_said
+from receiver.errors import Broken
+from receiver.evidence import Grounds
+from receiver.ports import (
+    Branches,
+    Clearance,
+    Clock,
+    Event,
+    Facts,
+    Forge,
+    Gate,
+    Ledger,
+    Locks,
+    Notifier,
+    Planner,
+    Proof,
+    Repo,
+    Runner,
+    Runs,
+)
+from receiver.stages.approve import approve
+from receiver.stages.clear import clear
+from receiver.stages.execute import execute
+from receiver.stages.guard import guard
+from receiver.stages.investigate import investigate
+from receiver.stages.learn import learn
+from receiver.stages.plan import plan
+from receiver.stages.propose import propose
+from receiver.stages.rehearse import rehearse
+from receiver.stages.triage import triage
+from receiver.stages.verify import verify
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Everything the stages ask for. The plan role has no real `runner`, the execute role no real `proof`."""
+
+    clock: Clock
+    ledger: Ledger
+    gate: Gate
+    runs: Runs
+    locks: Locks
+    repo: Repo
+    branches: Branches
+    forge: Forge
+    proof: Proof
+    facts: Facts
+    planner: Planner
+    runner: Runner
+    notifier: Notifier
+    instance: str
+    base: str = "main"
+    bot: str = "gitmedic"
+
+    @property
+    def grounds(self) -> Grounds:
+        """Where the approval checks look, the same for all who ask."""
+        return Grounds(
+            repo=self.repo, branches=self.branches, ledger=self.ledger, gate=self.gate, runs=self.runs,
+            base=self.base, bot=self.bot, forge=self.forge.name,
+        )  # fmt: skip
+
+
+async def advance(case: Case, p: Ports) -> Case:  # noqa: C901 - one line per kind of case
+    """Take a case one stage further; raises `Retry` when it must wait."""
+    match case:
+        case Received():
+            return await triage(case, repo=p.repo, ledger=p.ledger)
+        case Triaged():
+            return await investigate(case, repo=p.repo, facts=p.facts, proof=p.proof)
+        case Investigated():
+            return await plan(case, repo=p.repo, planner=p.planner)
+        case Planned():
+            return await guard(case, repo=p.repo, ledger=p.ledger)
+        case Vetted():
+            return await rehearse(
+                case, repo=p.repo, runs=p.runs, runner=p.runner, gate=p.gate, instance=p.instance
+            )
+        case Rehearsed():
+            return await propose(case, repo=p.repo, branches=p.branches, forge=p.forge, base=p.base)
+        case Proposed():
+            return await approve(case, grounds=p.grounds, forge=p.forge, proof=p.proof)
+        case Approved():
+            return await execute(case, grounds=p.grounds, runner=p.runner, locks=p.locks, instance=p.instance)
+        case Executed():
+            return await verify(case, proof=p.proof, repo=p.repo, clock=p.clock)
+        case Verified() | Ended():
+            return await learn(case, ledger=p.ledger, forge=p.forge, notifier=p.notifier)
+        case Closed():
+            raise Broken(f"case {case.id} is closed; nothing takes it further")
+        case _:
+            assert_never(case)
+
+
+async def clearance(case: Approved, p: Ports) -> Clearance:
+    """Role plan's word for the executor that asks."""
+    return await clear(case, grounds=p.grounds, forge=p.forge, proof=p.proof)
+
+
+def role_of(case: Case) -> Role:
+    """Who takes this kind of case: only two of them touch a host."""
+    return Role.EXECUTE if isinstance(case, Vetted | Approved) else Role.PLAN
+
+
+def event_of(case: Case, *, actor: str = "system") -> Event:
+    """The timeline's line for a case that has just become this kind."""
+    return Event(kind=f"case.{case.kind}", actor=actor, text=step_said(case))

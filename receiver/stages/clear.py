@@ -1,0 +1,34 @@
+"""The clearance: role plan's word, just before the start, that a run may begin. Good for a minute.
+
+Asks the whole approval table again with everything read afresh: forge, git, database, clock and the alert's
+own source. A problem that is proved gone by then is not run against.
+"""
+
+from __future__ import annotations
+
+from receiver.domain.approval import APPROVAL
+from receiver.domain.case import Approved
+from receiver.domain.table import answer_all
+from receiver.evidence import Grounds
+from receiver.ports import Clearance, Forge, Proof
+
+
+async def clear(case: Approved, *, grounds: Grounds, forge: Forge, proof: Proof) -> Clearance:
+    """Answer one asking."""
+    pull = await forge.read(case.proposal.number)
+    confirmation = reading = None
+    if case.alert is not None:
+        confirmation = await proof.confirm(case.alert, case.entity)
+        baseline = confirmation.baseline or (case.confirmation.baseline if case.confirmation else None)
+        if baseline is not None:
+            reading = await proof.read(case.alert, baseline, newer_than=case.alert.starts_at)
+    merge = await grounds.gather(
+        case, pull.merge_sha, pull_request=pull, confirmation=confirmation, reading=reading
+    )
+    answers = answer_all(APPROVAL, merge)
+    return Clearance(
+        granted=all(answer.passed is not False for answer in answers),
+        answers=answers,
+        baseline=confirmation.baseline if confirmation else None,
+        before=reading,
+    )

@@ -1,0 +1,18 @@
+"""Triaged → Investigated: what is known, and does the source itself say so?
+
+Reads only. What cannot be read is a fact too; whether the alert is true is asked of its source, never taken
+from the webhook.
+"""
+
+from __future__ import annotations
+
+from receiver.domain.case import Investigated, Triaged
+from receiver.ports import Facts, Proof, Repo
+
+
+async def investigate(case: Triaged, *, repo: Repo, facts: Facts, proof: Proof) -> Investigated:
+    """Gather facts and confirm the alert."""
+    revision = await repo.revision(case.revision)
+    confirmation = await proof.confirm(case.alert, case.entity)
+    gathered = await facts.gather(case.alert, case.entity, revision.inventory)
+    return case.become(Investigated, facts=tuple(gathered), confirmation=confirmation)

@@ -1,0 +1,62 @@
+"""Ended or Verified → Closed: keep what came of it, say so on the proposal, tell a person where needed.
+
+Only measured outcomes are kept; nothing that a model says about itself counts.
+"""
+
+from __future__ import annotations
+
+from receiver.domain.case import Closed, Ended, Verified
+from receiver.domain.outcome import Outcome, Verdict
+from receiver.domain.text import outcome_comment
+from receiver.ports import Forge, Ledger, Notifier
+
+_OUTCOMES = {
+    Verdict.RESOLVED: Outcome.FIXED,
+    Verdict.STILL_FIRING: Outcome.NOT_FIXED,
+    Verdict.NO_DATA: Outcome.NO_DATA,
+}
+#: a person must look at these
+TELL = frozenset(
+    {
+        Outcome.NOTIFIED,
+        Outcome.NOT_FIXED,
+        Outcome.NO_DATA,
+        Outcome.FAILED,
+        Outcome.INTERRUPTED,
+        Outcome.EXPIRED,
+        Outcome.REFUSED,
+        Outcome.SUPERSEDED,
+        Outcome.REHEARSAL_FAILED,
+        Outcome.FLAPPING,
+    }
+)
+
+
+async def learn(case: Ended | Verified, *, ledger: Ledger, forge: Forge, notifier: Notifier) -> Closed:
+    """Close the case."""
+    if isinstance(case, Verified):
+        verification = case.verification
+        closed = case.become(
+            Closed,
+            outcome=_OUTCOMES[verification.verdict],
+            why=verification.why,
+            reason=str(_OUTCOMES[verification.verdict]),
+        )
+    else:
+        closed = case.become(Closed)
+    await ledger.learn(closed)
+    if closed.proposal is not None:
+        await _say(closed, closed.proposal.number, forge)
+    if closed.outcome in TELL:
+        name = closed.alert.name if closed.alert else closed.plan.playbook if closed.plan else ""
+        await notifier.tell(f"{closed.outcome}: {name}", closed.why, closed.id)
+    return closed
+
+
+async def _say(closed: Closed, number: int, forge: Forge) -> None:
+    """The outcome on the pull request; one that can no longer run does not stay open."""
+    text = outcome_comment(closed)
+    pull = await forge.read(number)
+    if pull.state == "open":
+        await forge.close(number, text)
+    await forge.comment(number, text)

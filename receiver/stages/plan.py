@@ -1,0 +1,23 @@
+"""Investigated → Planned: which playbook, if any, and which facts fill its parameters."""
+
+from __future__ import annotations
+
+from receiver.domain.case import Ended, Investigated, Planned
+from receiver.domain.outcome import Outcome
+from receiver.ports import Planner, Repo
+
+_ENDS = {
+    "diagnose": Outcome.DIAGNOSED,
+    "notify": Outcome.NOTIFIED,
+    "none": Outcome.NOTHING_TO_DO,
+}
+
+
+async def plan(case: Investigated, *, repo: Repo, planner: Planner) -> Planned | Ended:
+    """Ask the planner; only the plan to run a playbook goes on."""
+    revision = await repo.revision(case.revision)
+    chosen, attempts = await planner.plan(case.alert, case.entity, case.facts, revision.catalog)
+    if chosen.action == "playbook":
+        return case.become(Planned, plan=chosen, attempts=tuple(attempts))
+    outcome = _ENDS[chosen.action]
+    return case.end(outcome, chosen.why, plan=chosen, attempts=tuple(attempts))

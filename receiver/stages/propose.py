@@ -1,0 +1,40 @@
+"""Rehearsed → Proposed: one run file on a new branch, one pull request, one comment.
+
+Every word of it is rendered here from ids and what code read; the same again finds what is there already.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+from receiver.domain.case import Proposed, Rehearsed
+from receiver.domain.proposal import Proposal
+from receiver.domain.runfile import path_of, write_runfile
+from receiver.domain.text import proposal_body, proposal_title
+from receiver.ports import Branches, Forge, Repo
+
+
+async def propose(case: Rehearsed, *, repo: Repo, branches: Branches, forge: Forge, base: str) -> Proposed:
+    """Open the pull request."""
+    revision = await repo.revision(case.revision)
+    playbook = revision.catalog.playbooks[case.runfile.playbook]
+    content = write_runfile(case.runfile)
+    path = path_of(case.runfile.run, case.opened_at)
+    branch = f"gitmedic/{case.runfile.run}"
+    title = proposal_title(case, playbook)
+    head, base_sha = await branches.propose(branch=branch, path=path, content=content, message=title)
+    pull = await forge.open(
+        branch=branch, head=head, base=base, title=title, body=proposal_body(case, playbook)
+    )
+    proposal = Proposal(
+        run_id=case.runfile.run,
+        path=path,
+        branch=branch,
+        sha256=sha256(content).hexdigest(),
+        head_sha=head,
+        base_sha=base_sha,
+        number=pull.number,
+        url=forge.url(pull.number),
+        expires_at=case.runfile.expires_at,
+    )
+    return case.become(Proposed, proposal=proposal)

@@ -1,0 +1,80 @@
+"""Executed → Verified: did it help? Resolved, still firing, or no data; never more than is proved.
+
+The alert's own expression decides, with a sample newer than the run, quiet for `for` and two evaluations, and
+every verify query of the playbook. A green run proves nothing, and neither does a `resolved` webhook.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from receiver.domain.case import Executed, Verified
+from receiver.domain.outcome import Verdict
+from receiver.domain.proof import Baseline, Check, Reading, Verification
+from receiver.errors import Retry
+from receiver.evidence import hold_seconds
+from receiver.ports import Clock, Proof, Repo
+
+#: a fix may need a moment after the run: this many evaluations beyond the hold
+GRACE_EVALUATIONS = 5
+
+
+async def verify(case: Executed, *, proof: Proof, repo: Repo, clock: Clock) -> Verified:
+    """Look once; put off until the hold is over, and while there is still hope."""
+    baseline = case.baseline or Baseline(expression="")
+    ended, now = case.result.ended_at, clock.now()
+    hold = hold_seconds(baseline.for_seconds, baseline.interval_seconds)
+    settled_at = ended + timedelta(seconds=hold)
+    if now < settled_at:
+        raise Retry("settling: the hold after the run is not over", at=settled_at)
+    reading = await _reading(case, baseline, proof, hold, ended)
+    checks = await _checks(case, proof, repo, ended)
+    verdict, why = _sum(reading, checks)
+    grace = baseline.interval_seconds * GRACE_EVALUATIONS
+    last_at = settled_at + timedelta(seconds=baseline.range_seconds + grace)
+    if verdict is not Verdict.RESOLVED and now < last_at:
+        raise Retry(
+            f"settling: {verdict}", at=min(now + timedelta(seconds=baseline.interval_seconds), last_at)
+        )
+    verification = Verification(verdict=verdict, why=why, before=case.before, after=reading, checks=checks)
+    return case.become(Verified, verification=verification)
+
+
+async def _reading(case: Executed, baseline: Baseline, proof: Proof, hold: float, ended: datetime) -> Reading:
+    if case.alert is None:
+        return Reading(
+            verdict=Verdict.NO_DATA, why="a person asked, not an alert: only the playbook's checks speak"
+        )
+    if not baseline.expression:
+        return Reading(verdict=Verdict.NO_DATA, why="the alert's own expression is not known")
+    return await proof.read(case.alert, baseline, newer_than=ended, held_seconds=hold)
+
+
+async def _checks(case: Executed, proof: Proof, repo: Repo, ended: datetime) -> tuple[Check, ...]:
+    revision = await repo.revision(case.revision)
+    playbook = revision.catalog.playbooks[case.runfile.playbook]
+    if case.entity is None or case.alert is None:
+        return ()
+    return tuple(
+        [
+            await proof.check(
+                case.alert,
+                query,
+                case.runfile.params,
+                case.entity,
+                revision.inventory,
+                newer_than=ended,
+            )
+            for query in playbook.verify
+        ]
+    )
+
+
+def _sum(reading: Reading, checks: tuple[Check, ...]) -> tuple[Verdict, str]:
+    """The weakest word counts: one that still fires, then one without data, then all resolved."""
+    words: list[Reading | Check] = [reading, *checks]
+    for verdict in (Verdict.STILL_FIRING, Verdict.NO_DATA):
+        for word in words:
+            if word.verdict is verdict:
+                return verdict, word.why
+    return Verdict.RESOLVED, reading.why
