@@ -1,0 +1,128 @@
+"""Source, facts, runner and notifier in memory: a test says what they would say."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import Any, Literal
+
+from receiver.domain.alert import Alert
+from receiver.domain.entity import Entity
+from receiver.domain.fact import Fact
+from receiver.domain.inventory import Inventory
+from receiver.domain.outcome import Verdict
+from receiver.domain.playbook import VerifyQuery
+from receiver.domain.proof import Baseline, Check, Confirmation, Reading
+from receiver.domain.run import Job, RunEvent, RunResult, RunStats
+from receiver.ports import Clock
+
+
+class FakeProof:
+    """The Proof port: `verdict` is what every look finds."""
+
+    def __init__(self) -> None:
+        self.confirmed = True
+        self.verdict = Verdict.STILL_FIRING
+        self.check_verdict = Verdict.RESOLVED
+        self.baseline = Baseline(expression="demo == 0", for_seconds=1, interval_seconds=1)
+
+    async def confirm(self, alert: Alert, entity: Entity | None) -> Confirmation:
+        """As set."""
+        why = "the source lists it firing" if self.confirmed else "the source does not list it"
+        return Confirmation(confirmed=self.confirmed, why=why, baseline=self.baseline)
+
+    async def read(
+        self, alert: Alert, baseline: Baseline, *, newer_than: datetime | None, held_seconds: float = 0
+    ) -> Reading:
+        """As set."""
+        return Reading(verdict=self.verdict, why=f"the fake says {self.verdict}")
+
+    async def check(
+        self,
+        alert: Alert,
+        query: VerifyQuery,
+        params: dict[str, Any],
+        entity: Entity,
+        inventory: Inventory,
+        *,
+        newer_than: datetime | None,
+    ) -> Check:
+        """As set."""
+        return Check(id=query.id, promql=query.promql, verdict=self.check_verdict, why="the fake says so")
+
+
+class FakeFacts:
+    """The Facts port: the entity's host, and what the inventory says of it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.extra: list[Fact] = []
+
+    async def gather(self, alert: Alert, entity: Entity | None, inventory: Inventory) -> list[Fact]:
+        """One fact `host`, one per entry of the host variable `gitmedic_facts`, and the extra ones."""
+        if entity is None:
+            return list(self.extra)
+        known: dict[str, Any] = {"host": entity.host}
+        known |= inventory.hosts[entity.host].variables.get("gitmedic_facts", {})
+        return [
+            Fact(
+                id=f"f{n}",
+                kind=kind,
+                value=value,
+                source="inventory",
+                trusted=True,
+                taken_at=self._clock.now(),
+            )
+            for n, (kind, value) in enumerate(known.items(), 1)
+        ] + self.extra
+
+
+class FakeRunner:
+    """The Runner port: nothing runs; jobs are kept, `status` is how they end."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.jobs: list[Job] = []
+        self.check_status: Literal["successful", "failed", "cancelled", "timeout", "interrupted"] = (
+            "successful"
+        )
+        self.run_status: Literal["successful", "failed", "cancelled", "timeout", "interrupted"] = "successful"
+        self.rung: Literal["bwrap", "none"] = "bwrap"
+        self.on_run: Callable[[Job], None] = lambda job: None
+
+    async def run(
+        self,
+        job: Job,
+        record: Callable[[Sequence[RunEvent]], Awaitable[None]],
+        cancelled: Callable[[], Awaitable[bool]],
+    ) -> RunResult:
+        """Keep the job, end as set."""
+        self.jobs.append(job)
+        began = self._clock.now()
+        await record([RunEvent(seq=0, at=began, kind="play", text="PLAY [targets]")])
+        self.on_run(job)
+        status = self.check_status if job.mode == "check" else self.run_status
+        return RunResult(
+            status="cancelled" if await cancelled() else status,
+            rc=0 if status == "successful" else 2,
+            stats={host.name: RunStats(ok=1, changed=1) for host in job.hosts},
+            changes=tuple(f"{host.name}: do it" for host in job.hosts),
+            started_at=began,
+            ended_at=self._clock.now(),
+            isolation=job.isolation,
+        )
+
+    async def isolation(self) -> Literal["bwrap", "none"]:
+        """As set."""
+        return self.rung
+
+
+class FakeNotifier:
+    """The Notifier port: what was told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str, str | None]] = []
+
+    async def tell(self, subject: str, text: str, case: str | None = None) -> None:
+        """Kept."""
+        self.told.append((subject, text, case))

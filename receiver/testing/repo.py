@@ -1,0 +1,164 @@
+"""The ops repository and the forge in memory: commits are numbered snapshots of files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import sha1
+
+from receiver.domain.inventory import read_inventory
+from receiver.domain.landing import Landing, Trees
+from receiver.domain.playbook import read_catalog
+from receiver.domain.policyfile import read_policy
+from receiver.domain.proposal import Proposal, PullRequest, Review
+from receiver.domain.revision import Revision
+from receiver.errors import Conflict
+from receiver.ports import Clock
+
+
+def _digest(*parts: bytes) -> str:
+    return sha1(b"\0".join(parts), usedforsecurity=False).hexdigest()
+
+
+@dataclass
+class FakeRepo:
+    """The Repo and Branches ports."""
+
+    files_at: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    branches: dict[str, tuple[str, str, str, bytes]] = field(default_factory=dict)
+    landed: dict[str, tuple[str, bytes]] = field(default_factory=dict)
+    claims: dict[str, str] = field(default_factory=dict)
+    adopted_commit: str = ""
+
+    def adopt(self, files: Mapping[str, bytes]) -> str:
+        """A new revision, in force at once."""
+        commit = _digest(*(name.encode() + data for name, data in sorted(files.items())))
+        self.files_at[commit] = dict(files)
+        self.adopted_commit = commit
+        return commit
+
+    async def adopted(self) -> str:
+        """The commit in force."""
+        return self.adopted_commit
+
+    async def revision(self, commit: str) -> Revision:
+        """Read anew each time."""
+        files = self.files_at[commit]
+        return Revision(
+            commit=commit,
+            catalog=read_catalog(
+                {name: data for name, data in files.items() if name.startswith("playbooks/")}
+            ),
+            inventory=read_inventory(
+                {name: data for name, data in files.items() if name.startswith("inventory/")}
+            ),
+            policy=read_policy(files["policy.yml"]),
+        )
+
+    async def trees(self, commit: str, playbook_path: str) -> Trees:
+        """A digest of the folder."""
+        files = await self.files(commit, playbook_path)
+        return Trees(playbook=_digest(*(name.encode() + data for name, data in sorted(files.items()))))
+
+    async def files(self, commit: str, playbook_path: str) -> dict[str, bytes]:
+        """Everything below the folder."""
+        prefix = f"{playbook_path.rstrip('/')}/"
+        files = self.files_at[commit]
+        return {name.removeprefix(prefix): data for name, data in files.items() if name.startswith(prefix)}
+
+    async def propose(self, *, branch: str, path: str, content: bytes, message: str) -> tuple[str, str]:
+        """The same again is the same."""
+        head = _digest(branch.encode(), path.encode(), content)
+        self.branches[branch] = (head, self.adopted_commit, path, content)
+        return head, self.adopted_commit
+
+    async def landing(self, proposal: Proposal, merge_sha: str | None, playbook_path: str) -> Landing:
+        """As the fake merges left it; tests change `landed` to make it strange."""
+        _, _, path, content = self.branches[proposal.branch]
+        found = self.landed.get(merge_sha or "")
+        added = (("A", "100644", path),)
+        return Landing(
+            base_tip=self.adopted_commit,
+            merge_sha=merge_sha,
+            reachable=found is not None,
+            first_landing=[one for one, _ in self.landed.values()].count(path) == 1,
+            reviewed=added,
+            landed=(("A", "100644", found[0]),) if found else (),
+            head_blob=_digest(content),
+            landed_blob=_digest(found[1]) if found else None,
+            content=found[1] if found else None,
+            revision=self.adopted_commit,
+            trees=await self.trees(self.adopted_commit, playbook_path),
+        )
+
+    async def claim(self, run: str, instance: str, nonce: str) -> bool:
+        """The first one only."""
+        if run in self.claims:
+            return False
+        self.claims[run] = nonce
+        return True
+
+
+class FakeForge:
+    """The Forge and ReviewDesk ports."""
+
+    name = "local"
+
+    def __init__(self, repo: FakeRepo, clock: Clock) -> None:
+        self._repo, self._clock = repo, clock
+        self.pulls: dict[int, PullRequest] = {}
+        self.comments: dict[int, str] = {}
+        self.bodies: dict[int, str] = {}
+
+    async def open(self, *, branch: str, head: str, base: str, title: str, body: str) -> PullRequest:
+        """Or the one that is open already."""
+        for pull in self.pulls.values():
+            if pull.head_ref == branch and pull.state == "open":
+                return pull
+        number = len(self.pulls) + 1
+        self.bodies[number] = body
+        self.pulls[number] = PullRequest(
+            number=number, state="open", head_sha=head, head_ref=branch, base_ref=base, author="gitmedic"
+        )
+        return self.pulls[number]
+
+    async def read(self, number: int) -> PullRequest:
+        """As it is now."""
+        return self.pulls[number]
+
+    async def comment(self, number: int, text: str) -> None:
+        """The one comment."""
+        self.comments[number] = text
+
+    async def close(self, number: int, text: str) -> None:
+        """Closed by us."""
+        if self.pulls[number].state == "open":
+            changed = {"state": "closed", "closed_by": "gitmedic"}
+            self.pulls[number] = self.pulls[number].model_copy(update=changed)
+        self.comments[number] = text
+
+    def url(self, number: int) -> str:
+        """A local one."""
+        return f"http://127.0.0.1:8090/proposals/{number}"
+
+    async def approve_and_merge(self, number: int, head_sha: str, person: str, via: str) -> PullRequest:
+        """Record the review and merge, once."""
+        pull = self.pulls[number]
+        if pull.state != "open" or pull.head_sha != head_sha:
+            raise Conflict(f"approving pull request {number}: it is {pull.state} at {pull.head_sha[:12]}")
+        _, _, path, content = self._repo.branches[pull.head_ref]
+        merge = _digest(b"merge", pull.head_sha.encode())
+        self._repo.landed[merge] = (path, content)
+        now = self._clock.now()
+        review = Review(person=person, head_sha=head_sha, verdict="approve", at=now, via=via)
+        changed = {
+            "state": "merged", "merge_sha": merge, "merged_by": person, "merged_at": now,
+            "reviews": (*pull.reviews, review),
+        }  # fmt: skip
+        self.pulls[number] = pull.model_copy(update=changed)
+        return self.pulls[number]
+
+    async def reject(self, number: int, person: str, via: str, why: str) -> PullRequest:
+        """Closed by a person."""
+        self.pulls[number] = self.pulls[number].model_copy(update={"state": "closed", "closed_by": person})
+        return self.pulls[number]

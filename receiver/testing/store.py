@@ -1,0 +1,233 @@
+"""Cases, ledger, gate, runs, clearances and locks in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from receiver.domain.alert import Alert
+from receiver.domain.case import Case, Closed, Planned
+from receiver.domain.entity import Entity
+from receiver.domain.history import History
+from receiver.domain.outcome import Role
+from receiver.domain.policyfile import Limits
+from receiver.domain.run import RunEvent, RunResult
+from receiver.errors import Conflict, Retry
+from receiver.identity import new_id
+from receiver.ports import Clearance, Clock, Event, Lease
+
+
+@dataclass
+class Row:
+    """A case row."""
+
+    case: Case
+    role: Role
+    due_at: datetime | None
+    fence: int = 0
+    lease_until: datetime | None = None
+    waiting: str = ""
+    closed_at: datetime | None = None
+    events: list[Event] = field(default_factory=list)
+
+
+class FakeCases:
+    """The Cases port: leases and fences included."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.rows: dict[str, Row] = {}
+
+    def add(self, case: Case, role: Role = Role.PLAN) -> None:
+        """A new case, due now."""
+        self.rows[case.id] = Row(case=case, role=role, due_at=self._clock.now())
+
+    async def open(self, case: Planned, events: Sequence[Event]) -> None:
+        """A case that a person began."""
+        self.add(case)
+        self.rows[case.id].events.extend(events)
+
+    async def claim(self, roles: Sequence[Role], worker: str) -> Lease | None:
+        """The first due case."""
+        now = self._clock.now()
+        for row in self.rows.values():
+            free = row.lease_until is None or row.lease_until < now
+            if row.role in roles and row.due_at is not None and row.due_at <= now and free:
+                revived = row.lease_until is not None
+                row.fence += 1
+                row.lease_until = now + timedelta(seconds=30)
+                return Lease(case=row.case, fence=row.fence, until=row.lease_until, revived=revived)
+        return None
+
+    async def renew(self, lease: Lease) -> bool:
+        """True while the fence holds."""
+        return self.rows[lease.case.id].fence == lease.fence
+
+    async def save(self, lease: Lease, case: Case, events: Sequence[Event], *, role: Role) -> None:
+        """Under the fence."""
+        row = self.rows[case.id]
+        if row.fence != lease.fence:
+            raise Conflict(f"saving case {case.id}: its lease was lost")
+        row.case, row.role, row.lease_until, row.waiting = case, role, None, ""
+        row.events.extend(events)
+        row.due_at = None if case.kind == "closed" else self._clock.now()
+        row.closed_at = self._clock.now() if case.kind == "closed" else None
+
+    async def put_off(self, lease: Lease, *, at: datetime | None, after_seconds: float, why: str) -> bool:
+        """Due later."""
+        row = self.rows[lease.case.id]
+        if row.fence != lease.fence:
+            return False
+        is_news = row.waiting != why
+        row.due_at = at or self._clock.now() + timedelta(seconds=after_seconds)
+        row.lease_until, row.waiting = None, why
+        if is_news:
+            row.events.append(Event(kind="case.waiting", actor="system", text=why))
+        return is_news
+
+
+class FakeLedger:
+    """The Ledger and Gate ports over the fake rows."""
+
+    def __init__(self, clock: Clock, cases: FakeCases) -> None:
+        self._clock, self._cases = clock, cases
+        self.slots: dict[str, bool] = {}
+        self.learned: list[Closed] = []
+        self.resolved_at: dict[str, datetime] = {}
+        self.why_paused: str | None = None
+        self.since = clock.now() - timedelta(days=1)
+
+    async def now(self) -> datetime:
+        """The clock's word."""
+        return self._clock.now()
+
+    async def history(
+        self, alert: Alert, entity: Entity | None, limits: Limits, case: str, opened_at: datetime
+    ) -> History:
+        """Counted over the rows."""
+        window = timedelta(seconds=limits.storm_seconds)
+        same = [
+            row
+            for row in self._cases.rows.values()
+            if row.case.alert is not None and row.case.alert.name == alert.name
+        ]
+        storm = [row for row in same if abs(row.case.opened_at - opened_at) < window]
+        ended = [
+            row.closed_at
+            for row in same
+            if row.closed_at
+            and row.case.id != case
+            and getattr(row.case, "entity", None) == entity
+            and getattr(row.case, "outcome", "") not in ("cooldown", "storm", "maintenance", "flapping")
+        ]
+        fires = [row for row in same if row.case.alert and row.case.alert.fingerprint == alert.fingerprint]
+        return History(
+            now=self._clock.now(),
+            last_acted_at=max(ended, default=None),
+            fires_last_hour=len(fires),
+            storm_alerts=len({row.case.alert.fingerprint for row in storm if row.case.alert}),
+            storm_case=storm[0].case.id if storm else None,
+            alert_resolved_at=self.resolved_at.get(alert.fingerprint),
+        )
+
+    async def take_slot(self, case: str, limits: Limits) -> str | None:
+        """Never more than the limit."""
+        if self.slots.get(case):
+            return None
+        taken = sum(self.slots.values())
+        if taken >= limits.open_proposals:
+            return f"{taken} proposals are open, {limits.open_proposals} is the limit"
+        self.slots[case] = True
+        return None
+
+    async def learn(self, case: Closed) -> None:
+        """Once."""
+        if case.id not in {known.id for known in self.learned}:
+            self.learned.append(case)
+        self.slots[case.id] = False
+
+    async def paused(self) -> str | None:
+        """As set."""
+        return self.why_paused
+
+    async def fresh_since(self) -> datetime:
+        """As set."""
+        return self.since
+
+
+class FakeRuns:
+    """The Runs and Clearances ports."""
+
+    def __init__(self) -> None:
+        self.attempts: dict[str, dict[str, Any]] = {}
+        self.asked: dict[str, str] = {}
+        self.answers: dict[str, Clearance] = {}
+        self.stop: set[str] = set()
+
+    async def ask_clearance(self, run: str, case: str) -> Clearance | None:
+        """Recorded, and answered when there is an answer."""
+        self.asked[run] = case
+        return self.answers.get(run)
+
+    async def drop_clearance(self, run: str) -> None:
+        """Forgotten."""
+        self.asked.pop(run, None)
+        self.answers.pop(run, None)
+
+    async def answer(self, run: str, clearance: Clearance) -> None:
+        """Written."""
+        self.answers[run] = clearance
+
+    async def begin(
+        self, run: str, case: str, mode: Literal["check", "run"], instance: str, *, most: int | None = None
+    ) -> str:
+        """A run begins once."""
+        if mode == "run" and await self.attempt_of(run, "run"):
+            raise Conflict(f"beginning run {run}: it was begun before")
+        live = [a for a in self.attempts.values() if a["mode"] == "check" and a["result"] is None]
+        if most is not None and len(live) >= most:
+            raise Retry(f"{len(live)} rehearsals run")
+        attempt = new_id()
+        self.attempts[attempt] = {"run": run, "mode": mode, "result": None, "events": []}
+        return attempt
+
+    async def record(self, attempt: str, events: Sequence[RunEvent]) -> None:
+        """Appended."""
+        self.attempts[attempt]["events"].extend(events)
+
+    async def finish(self, attempt: str, result: RunResult) -> None:
+        """Once."""
+        if self.attempts[attempt]["result"] is None:
+            self.attempts[attempt]["result"] = result
+
+    async def cancelled(self, attempt: str) -> bool:
+        """As asked."""
+        return self.attempts[attempt]["run"] in self.stop
+
+    async def attempt_of(
+        self, run: str, mode: Literal["check", "run"]
+    ) -> tuple[str, RunResult | None] | None:
+        """The last of this run and mode."""
+        found = [(key, a) for key, a in self.attempts.items() if a["run"] == run and a["mode"] == mode]
+        return (found[-1][0], found[-1][1]["result"]) if found else None
+
+
+class FakeLocks:
+    """The Locks port: all or none."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, tuple[str, str]] = {}
+
+    async def take(self, run: str, case: str, names: Sequence[str], reason: str = "") -> str | None:
+        """None when all are ours."""
+        for name in sorted(names):
+            if name in self.held and self.held[name][0] != run:
+                return f"{name} is held by {self.held[name][1]}"
+        self.held |= {name: (run, reason) for name in names}
+        return None
+
+    async def free(self, run: str) -> None:
+        """All of this run's."""
+        self.held = {name: value for name, value in self.held.items() if value[0] != run}

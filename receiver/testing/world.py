@@ -1,0 +1,94 @@
+"""All fakes together, and the way of a case through them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+from receiver.domain.alert import Alert
+from receiver.domain.case import Approved, Case, Received
+from receiver.domain.outcome import Role
+from receiver.errors import Retry
+from receiver.identity import new_id
+from receiver.pipeline import Ports, advance, clearance, event_of, role_of
+from receiver.ports import Planner
+from receiver.testing.clock import FakeClock
+from receiver.testing.outside import FakeFacts, FakeNotifier, FakeProof, FakeRunner
+from receiver.testing.repo import FakeForge, FakeRepo
+from receiver.testing.store import FakeCases, FakeLedger, FakeLocks, FakeRuns
+
+
+class World:
+    """One machine in memory."""
+
+    def __init__(self, files: Mapping[str, bytes], planner: Planner) -> None:
+        self.clock = FakeClock()
+        self.cases = FakeCases(self.clock)
+        self.ledger = FakeLedger(self.clock, self.cases)
+        self.runs, self.locks, self.repo = FakeRuns(), FakeLocks(), FakeRepo()
+        self.forge = FakeForge(self.repo, self.clock)
+        self.proof, self.facts = FakeProof(), FakeFacts(self.clock)
+        self.runner, self.notifier = FakeRunner(self.clock), FakeNotifier()
+        self.repo.adopt(files)
+        self.ports = Ports(
+            clock=self.clock,
+            ledger=self.ledger,
+            gate=self.ledger,
+            runs=self.runs,
+            locks=self.locks,
+            repo=self.repo,
+            branches=self.repo,
+            forge=self.forge,
+            proof=self.proof,
+            facts=self.facts,
+            planner=planner,
+            runner=self.runner,
+            notifier=self.notifier,
+            instance="test",
+        )
+
+    def fire(self, alert: Alert) -> str:
+        """An alert arrives; the id of its case."""
+        case = Received(id=new_id(), opened_at=self.clock.now(), alert=alert)
+        self.cases.add(case)
+        return case.id
+
+    def case(self, id: str) -> Case:
+        """As it is now."""
+        return self.cases.rows[id].case
+
+    def waiting(self, id: str) -> str:
+        """What it waits for."""
+        return self.cases.rows[id].waiting
+
+    async def merge(self, id: str, person: str) -> None:
+        """A person approves the open proposal."""
+        proposal = getattr(self.case(id), "proposal")  # noqa: B009 - a kind that has one
+        await self.forge.approve_and_merge(proposal.number, proposal.head_sha, person, "session")
+        self.cases.rows[id].due_at = self.clock.now()
+
+    async def settle(self, *, steps: int = 200) -> None:
+        """Advance until nothing is due now."""
+        for _ in range(steps):
+            lease = await self.cases.claim((Role.PLAN, Role.EXECUTE), "test")
+            if lease is None:
+                return
+            if isinstance(lease.case, Approved):
+                await self.runs.answer(lease.case.runfile.run, await clearance(lease.case, self.ports))
+            try:
+                following = await advance(lease.case, self.ports)
+            except Retry as wait:
+                await self.cases.put_off(
+                    lease, at=wait.at, after_seconds=wait.after_seconds, why=wait.message
+                )
+                continue
+            await self.cases.save(lease, following, [event_of(following)], role=role_of(following))
+        raise AssertionError(f"not settled after {steps} steps")
+
+    async def settle_for(self, seconds: float) -> None:
+        """Let time go by in steps of a second, working all the while."""
+        end = self.clock.now() + timedelta(seconds=seconds)
+        while self.clock.now() < end:
+            await self.settle()
+            self.clock.pass_seconds(1)
+        await self.settle()
