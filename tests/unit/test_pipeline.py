@@ -154,7 +154,9 @@ async def test_a_failed_run(world: World) -> None:
 
 @pytest.mark.anyio
 async def test_observe_touches_no_host() -> None:
-    world = World({**FILES, "policy.yml": POLICY.replace(b"mode: propose\n", b"mode: observe\n", 1)}, RulesPlanner())
+    world = World(
+        {**FILES, "policy.yml": POLICY.replace(b"mode: propose\n", b"mode: observe\n", 1)}, RulesPlanner()
+    )
     case = world.fire(alert())
     end = await closed(world, case)
     assert end.outcome is Outcome.OBSERVED
@@ -391,13 +393,22 @@ async def test_a_dispatch_meets_the_same_guard(world: World) -> None:
             revision=world.repo.adopted_commit,
             mode=Mode.PROPOSE,
             entity=None,
-            plan=Plan(action="playbook", playbook="web_restart", params={"host": host, "service": "web"}, why="asked"),
+            plan=Plan(
+                action="playbook",
+                playbook="web_restart",
+                params={"host": host, "service": "web"},
+                why="asked",
+            ),
             requested_by=by,
         )
         world.cases.add(case)
         return case.id
 
-    allowed, stranger, nowhere = dispatched("user:anna"), dispatched("user:guest"), dispatched("user:anna", "web9")
+    allowed, stranger, nowhere = (
+        dispatched("user:anna"),
+        dispatched("user:guest"),
+        dispatched("user:anna", "web9"),
+    )
     await world.settle_for(2)
     assert isinstance(world.case(allowed), Proposed)
     assert getattr(world.case(stranger), "reason", "") == "risk"

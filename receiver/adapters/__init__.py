@@ -1,0 +1,1 @@
+"""Adapters, one folder per port; the folders are independent of each other."""

@@ -1,0 +1,47 @@
+"""Structured logs on standard error, with the case and the run in each line that has one.
+
+Refuses secrets: values under names that mean one are replaced before anything is written.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+
+from receiver.adapters.telemetry.settings import LogSettings
+
+_SECRET = re.compile(r"token|password|secret|authorization|cookie", re.IGNORECASE)
+
+
+def configure_log(settings: LogSettings, *, process: str) -> None:
+    """Once per process, before anything is logged."""
+    as_json = settings.format == "json" or (settings.format == "auto" and not sys.stderr.isatty())
+    renderer: Any = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
+    level = logging.getLevelNamesMapping()[settings.level.upper()]
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            redact,
+            *([structlog.processors.format_exc_info] if as_json else []),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    structlog.contextvars.bind_contextvars(process=process)
+
+
+def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Values under names that mean a secret are not written."""
+    for name in event:
+        if _SECRET.search(name):
+            event[name] = "[redacted]"
+    return event

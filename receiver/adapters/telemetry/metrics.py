@@ -1,0 +1,83 @@
+"""The metrics page: what this process counted, and what the database knows of workers and cases.
+
+Names follow https://prometheus.io/docs/practices/naming/. Workers listen on no port: the server exports their
+counts from the heartbeat rows. A store that does not answer leaves its part out and sets `gitmedic_store_up` to 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+
+class Metrics:
+    """Counters of the serving process, and one snapshot of the store per page."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self.posts = Counter(
+            "gitmedic_webhook_posts", "Webhook requests by answer.", ["status"], registry=self._registry
+        )
+        self.alerts = Counter("gitmedic_webhook_alerts", "Alerts stored.", registry=self._registry)
+        self.unreadable = Counter(
+            "gitmedic_webhook_unreadable",
+            "Pieces of deliveries that could not be read.",
+            registry=self._registry,
+        )
+        self.commit_seconds = Histogram(
+            "gitmedic_webhook_commit_seconds",
+            "Seconds from a request's arrival to its commit.",
+            buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
+            registry=self._registry,
+        )
+
+    def render(self, snapshot: Snapshot | None) -> bytes:
+        """The page in the text format; None when the store did not answer."""
+        registry = CollectorRegistry()
+        Gauge("gitmedic_store_up", "Whether the store answered this page.", registry=registry).set(
+            snapshot is not None
+        )
+        if snapshot is not None:
+            snapshot.fill(registry)
+        page: bytes = generate_latest(self._registry) + generate_latest(registry)
+        return page
+
+
+class Snapshot:
+    """What the store says now: cases by kind and outcome, waits, workers with their counts."""
+
+    def __init__(
+        self,
+        *,
+        cases: Sequence[Mapping[str, Any]],
+        workers: Sequence[Mapping[str, Any]],
+        slots: int,
+        locks: int,
+    ) -> None:
+        self._cases, self._workers, self._slots, self._locks = cases, workers, slots, locks
+
+    def fill(self, registry: CollectorRegistry) -> None:
+        """One gauge per name."""
+        cases = Gauge("gitmedic_cases", "Cases by kind and outcome.", ["kind", "outcome"], registry=registry)
+        for row in self._cases:
+            cases.labels(row["kind"], row["outcome"] or "").set(row["count"])
+        Gauge("gitmedic_proposals_open", "Proposal slots taken.", registry=registry).set(self._slots)
+        Gauge("gitmedic_locks_held", "Locks held.", registry=registry).set(self._locks)
+        age = Gauge(
+            "gitmedic_worker_silent_seconds", "Seconds since a worker's last heartbeat.", ["worker", "roles"],
+            registry=registry,
+        )  # fmt: skip
+        steps = Gauge(
+            "gitmedic_worker_steps",
+            "Steps a worker took, by kind reached.",
+            ["worker", "kind"],
+            registry=registry,
+        )
+        errors = Gauge("gitmedic_worker_errors", "Bugs a worker met.", ["worker"], registry=registry)
+        for row in self._workers:
+            age.labels(row["name"], row["roles"]).set(row["silent_seconds"])
+            for kind, count in row["metrics"].get("steps", {}).items():
+                steps.labels(row["name"], kind).set(count)
+            errors.labels(row["name"]).set(row["metrics"].get("errors", 0))
