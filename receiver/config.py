@@ -1,0 +1,384 @@
+"""The machine's settings: `gitmedic.toml` in the data directory, with the environment over it.
+
+Decides where each value comes from (command line, then `GITMEDIC_A__B`, then the file, then the default) and
+what it must look like. Refuses unknown keys in both, and secret files that others can read. Policy is not
+here: it lies in the ops repository, and neither may hold the other's keys.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import tomllib
+from collections.abc import Mapping
+from contextvars import ContextVar
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from receiver.adapters.repo.settings import RepoSettings
+from receiver.errors import Invalid, Refused
+
+FILE = "gitmedic.toml"
+PREFIX = "GITMEDIC_"
+HIDDEN = "(hidden)"
+_NEXT = "gitmedic config check"
+#: what the command line settles, and what only the file of a directory may say of it
+_GIVEN_ONLY = frozenset({"data_dir", "file"})
+_NOT_BY_ENVIRONMENT = _GIVEN_ONLY | {"demo"}
+#: systemd and Docker put secrets here, readable as they see fit
+_SECRET_FOLDERS = ("/run/secrets", "/run/credentials")
+
+
+def _listen(value: str) -> str:
+    host, colon, port = value.rpartition(":")
+    if not colon or not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ValueError("expected HOST:PORT, as in 127.0.0.1:8090 or [::1]:8090")
+    if ":" in host and not (host.startswith("[") and host.endswith("]")):
+        raise ValueError("an IPv6 address stands in brackets, as in [::1]:8090")
+    return value
+
+
+def _database(value: SecretStr) -> SecretStr:
+    url = value.get_secret_value()
+    if url and not url.startswith(("postgresql://", "postgres://")):
+        raise ValueError("expected postgresql://USER@HOST/NAME, or nothing for the built-in one")
+    return value
+
+
+def _web_address(value: str) -> str:
+    parts = urlsplit(value)
+    if value and (parts.scheme not in ("http", "https") or not parts.hostname or parts.query):
+        raise ValueError("expected http://HOST or https://HOST, as people type it")
+    return value.rstrip("/")
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DatabaseSettings(_Section):
+    """The store."""
+
+    url: Annotated[SecretStr, AfterValidator(_database)] = Field(
+        SecretStr(""), description="`postgresql://…`; empty: the built-in PostgreSQL in the data directory"
+    )
+
+
+class WebSettings(_Section):
+    """The pages, the API and the hooks."""
+
+    listen: Annotated[str, AfterValidator(_listen)] = Field(
+        "127.0.0.1:8090", description="`HOST:PORT`; also `--listen` and `GITMEDIC_LISTEN`"
+    )
+    hosts: tuple[str, ...] = Field(
+        (), description="names under which people and Alertmanager reach this server, beside loopback"
+    )
+    public_url: Annotated[str, AfterValidator(_web_address)] = Field(
+        "", description="address that links in messages begin with; empty: made from `listen`"
+    )
+
+    @property
+    def host(self) -> str:
+        """The address to bind."""
+        return self.listen.rpartition(":")[0].strip("[]")
+
+    @property
+    def port(self) -> int:
+        """The port to bind."""
+        return int(self.listen.rpartition(":")[2])
+
+    @property
+    def url(self) -> str:
+        """Where people find the pages."""
+        return self.public_url or self.local_url
+
+    @property
+    def local_url(self) -> str:
+        """Where this machine finds them: a bind to every address is asked over loopback."""
+        host = self.host
+        with contextlib.suppress(ValueError):
+            address = ip_address(host)
+            if address.is_unspecified:
+                host = "127.0.0.1" if address.version == 4 else "::1"
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+
+class CredentialSettings(_Section):
+    """One credential of the executor: a file or a command that prints it, and the hosts it is good for."""
+
+    kind: Literal["ssh_key", "token", "password"] = Field(description="what it is")
+    file: Path | None = Field(None, description="where it lies; readable by gitmedic alone")
+    command: tuple[str, ...] = Field((), description="or: a program and its arguments that prints it")
+    hosts: tuple[str, ...] = Field((), description="inventory hosts that may see it; empty: none")
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> CredentialSettings:
+        if (self.file is None) == (not self.command):
+            raise ValueError("say exactly one of `file` and `command`")
+        return self
+
+
+class ForgeSettings(_Section):
+    """Where proposals are reviewed."""
+
+    kind: Literal["local"] = Field("local", description="`local`: the built-in review pages")
+
+
+class WorkerSettings(_Section):
+    """How much is done at once."""
+
+    concurrency: int = Field(4, ge=1, le=64, description="cases that one worker advances at once")
+    poll_seconds: float = Field(0.5, gt=0, le=60, description="how often it looks when nothing wakes it")
+
+
+class LogSettings(_Section):
+    """What is said on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="the least that is said")
+    format: Literal["auto", "json", "console"] = Field(
+        "auto", description="`auto`: for people at a terminal, else one JSON object a line"
+    )
+
+
+#: what `load` was given, for the sources of one construction
+_given: ContextVar[tuple[dict[str, Any], Mapping[str, str]]] = ContextVar("_given")
+
+
+class _Environment(EnvSettingsSource):
+    """The environment that `load` was given, not the process's own."""
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        banned = {f"{PREFIX}{name}".lower() for name in _NOT_BY_ENVIRONMENT}
+        names = {name.lower(): value for name, value in _given.get()[1].items()}
+        return {name: value for name, value in names.items() if name not in banned}
+
+
+class Settings(BaseSettings):
+    """Everything that belongs to this machine."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_prefix=PREFIX, env_nested_delimiter="__", hide_input_in_errors=True
+    )
+
+    data_dir: Path = Field(description="where gitmedic keeps everything; by `--data-dir` only")
+    file: Path = Field(description="where the settings were read; by `--config` only")
+    demo: bool = Field(False, description="marks a directory made by `gitmedic demo`; in the file only")
+    database: DatabaseSettings = DatabaseSettings()
+    web: WebSettings = WebSettings()
+    sources: tuple[dict[str, Any], ...] = ()
+    credentials: dict[str, CredentialSettings] = {}
+    repo: RepoSettings
+    forge: ForgeSettings = ForgeSettings()
+    worker: WorkerSettings = WorkerSettings()
+    log: LogSettings = LogSettings()
+
+    @property
+    def embedded(self) -> bool:
+        """Whether gitmedic runs its own PostgreSQL."""
+        return not self.database.url.get_secret_value()
+
+    def without_credentials(self) -> Settings:
+        """For `serve` and the plan role, which hold none (promise P9)."""
+        return self.model_copy(update={"credentials": {}})
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Command line, environment, file; nothing else is read behind anybody's back."""
+        return (
+            init_settings,
+            _Environment(settings_cls),
+            InitSettingsSource(settings_cls, init_kwargs=_given.get()[0]),
+        )
+
+
+def default_data_dir() -> Path:
+    """Root's lies in /var/lib, anybody else's at home."""
+    return Path("/var/lib/gitmedic") if os.geteuid() == 0 else Path.home() / ".local/share/gitmedic"
+
+
+def load(
+    data_dir: Path | None = None,
+    config: Path | None = None,
+    listen: str | None = None,
+    *,
+    environment: Mapping[str, str] | None = None,
+) -> Settings:
+    """The settings of this data directory; raises `Invalid` naming file or variable, key and value."""
+    env = os.environ if environment is None else environment
+    folder = data_dir or _path(env, "DATA_DIR") or default_data_dir()
+    folder = folder.expanduser().absolute()
+    named = config or _path(env, "CONFIG")
+    file = (named or folder / FILE).expanduser().absolute()
+    written = _read(file, must_exist=named is not None)
+    _refuse_strangers(written, file, env)
+    said: dict[str, Any] = {"data_dir": folder, "file": file}
+    if listen or env.get(f"{PREFIX}LISTEN"):
+        said["web"] = {"listen": listen or env[f"{PREFIX}LISTEN"]}
+    written["repo"] = {"path": folder / "ops.git"} | _table(written.get("repo", {}), file, "repo")
+    token = _given.set((written, env))
+    try:
+        return Settings(**said)
+    except ValidationError as error:
+        raise _invalid(error, file, written, env, listen) from None
+    except ValueError as error:  # a list or table in a variable that is no JSON
+        raise Invalid(str(error), where="environment", next_step=_NEXT) from None
+    finally:
+        _given.reset(token)
+
+
+def check_secret(path: Path, *, what: str) -> None:
+    """Refuse a secret file that is missing, or that others can read."""
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise Invalid(
+            f"reading {what} from {str(path)!r}: {error.strerror}",
+            next_step=f"put it there, readable by gitmedic alone: chmod 600 {path}",
+        ) from None
+    placed = any(path.is_relative_to(folder) for folder in _SECRET_FOLDERS)
+    if not placed and found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise Invalid(
+            f"reading {what} from {str(path)!r}: others can read it (mode {stat.S_IMODE(found.st_mode):04o})",
+            next_step=f"chmod 600 {path}",
+        )
+
+
+def problems(settings: Settings) -> list[Refused]:
+    """What is wrong beside the file itself: secrets that are missing or open to others."""
+    found: list[Refused] = []
+    for name, credential in settings.credentials.items():
+        if credential.file is not None:
+            try:
+                check_secret(credential.file, what=f"credential {name!r}")
+            except Refused as error:
+                found.append(error)
+    if settings.file.exists() and (urlsplit(settings.database.url.get_secret_value()).password):
+        try:
+            check_secret(settings.file, what="the database password")
+        except Refused as error:
+            found.append(error)
+    return found
+
+
+def shown(settings: Settings) -> dict[str, Any]:
+    """All settings as plain data, without any secret."""
+    plain: dict[str, Any] = settings.model_dump(mode="json")
+    url = settings.database.url.get_secret_value()
+    parts = urlsplit(url)
+    if parts.password:
+        url = url.replace(f":{parts.password}@", f":{HIDDEN}@", 1)
+    plain["database"]["url"] = url
+    hidden: dict[str, Any] = _hide(plain)
+    return hidden
+
+
+def _hide(value: Any) -> Any:
+    """A masked SecretStr says its stars; here it says one word, and an empty one stays empty."""
+    if isinstance(value, dict):
+        return {key: _hide(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_hide(item) for item in value]
+    return HIDDEN if value == "**********" else value
+
+
+def _path(env: Mapping[str, str], name: str) -> Path | None:
+    return Path(env[PREFIX + name]) if env.get(PREFIX + name) else None
+
+
+def _read(file: Path, *, must_exist: bool) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text("utf-8"))
+    except FileNotFoundError:
+        if must_exist:
+            raise Invalid("there is no such file", where=str(file), next_step="gitmedic init DIR") from None
+        return {}
+    except tomllib.TOMLDecodeError as error:
+        raise Invalid(f"not TOML: {error}", where=str(file), next_step=_NEXT) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise Invalid(f"cannot be read: {error}", where=str(file), next_step=_NEXT) from None
+
+
+def _table(value: Any, file: Path, name: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise Invalid(f"{name} must be a table, not {value!r:.60}", where=str(file), next_step=_NEXT)
+    return value
+
+
+def _refuse_strangers(written: Mapping[str, Any], file: Path, env: Mapping[str, str]) -> None:
+    """What pydantic would pass over in silence: a variable of no section, a key that is not the file's."""
+    for name in sorted(_GIVEN_ONLY & set(written)):
+        raise Invalid(f"{name}: there is no such setting", where=str(file), next_step=_NEXT)
+    for name in env:
+        head, nested, _ = name.removeprefix(PREFIX).partition("__")
+        if name.startswith(PREFIX) and nested and head.lower() not in Settings.model_fields:
+            known = ", ".join(sorted(Settings.model_fields))
+            raise Invalid(
+                f"there is no section {head.lower()!r}; known: {known}",
+                where=f"environment {name}",
+                next_step=_NEXT,
+            )
+
+
+def _invalid(
+    error: ValidationError, file: Path, written: Mapping[str, Any], env: Mapping[str, str], listen: str | None
+) -> Invalid:
+    """The first problem in words: where, which key, which value, what was expected."""
+    first = error.errors()[0]
+    loc = first["loc"]
+    key = ".".join(str(part) for part in loc)
+    where = _origin(tuple(str(part) for part in loc), file, env, listen)
+    expected = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        return Invalid(f"{key}: there is no such setting", where=where, next_step=_NEXT)
+    if first["type"] == "missing":
+        return Invalid(f"{key} is missing", where=where, next_step=_NEXT)
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    value = _value(loc, written, env, listen, where)
+    return Invalid(f"{key} is {value}: {expected}{more}", where=where, next_step=_NEXT)
+
+
+def _origin(loc: tuple[str, ...], file: Path, env: Mapping[str, str], listen: str | None) -> str:
+    if loc == ("web", "listen") and (listen or env.get(f"{PREFIX}LISTEN")):
+        return "--listen" if listen else f"environment {PREFIX}LISTEN"
+    for length in range(len(loc), 0, -1):
+        name = PREFIX + "__".join(loc[:length]).upper()
+        if name in env:
+            return f"environment {name}"
+    return str(file)
+
+
+def _value(
+    loc: tuple[int | str, ...], written: Any, env: Mapping[str, str], listen: str | None, where: str
+) -> str:
+    """The refused value in quotes; never one that may hold a password."""
+    if loc[:2] == ("database", "url") or {"headers", "password", "token"} & set(map(str, loc)):
+        return HIDDEN
+    if where == "--listen":
+        return repr(listen)
+    if where.startswith("environment "):
+        return repr(env[where.removeprefix("environment ")])[:80]
+    for part in loc:
+        try:
+            written = written[part]
+        except (KeyError, IndexError, TypeError):
+            return "not right"
+    return f"{written!r:.80}"

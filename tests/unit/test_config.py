@@ -1,0 +1,149 @@
+"""Settings: where each value comes from, what is refused and in which words, and what is never shown."""
+
+from pathlib import Path
+
+import pytest
+
+from receiver import config
+from receiver.errors import Invalid
+
+
+def _load(folder: Path, text: str = "", environment: dict[str, str] | None = None, **given: object):
+    (folder / "gitmedic.toml").write_text(text)
+    return config.load(folder, environment=environment or {}, **given)
+
+
+def test_an_empty_directory_has_working_defaults(tmp_path):
+    settings = config.load(tmp_path, environment={})
+    assert settings.web.listen == "127.0.0.1:8090"
+    assert settings.embedded
+    assert settings.repo.path == tmp_path / "ops.git"
+    assert settings.data_dir == tmp_path
+
+
+def test_command_line_over_environment_over_file_over_default(tmp_path):
+    text = "[web]\nlisten = '127.0.0.1:1'\nhosts = ['a']\n[worker]\nconcurrency = 9\n"
+    assert _load(tmp_path, text).web.listen == "127.0.0.1:1"
+    nested = {"GITMEDIC_WEB__LISTEN": "127.0.0.1:2"}
+    assert _load(tmp_path, text, nested).web.listen == "127.0.0.1:2"
+    short = nested | {"GITMEDIC_LISTEN": "127.0.0.1:3"}
+    assert _load(tmp_path, text, short).web.listen == "127.0.0.1:3"
+    settings = _load(tmp_path, text, short, listen="127.0.0.1:4")
+    assert settings.web.listen == "127.0.0.1:4"
+    assert settings.web.hosts == ("a",)
+    assert settings.worker.concurrency == 9
+
+
+def test_the_directory_and_the_file_can_be_named_by_variables(tmp_path):
+    file = tmp_path / "other.toml"
+    file.write_text("[log]\nlevel = 'debug'\n")
+    env = {"GITMEDIC_DATA_DIR": str(tmp_path), "GITMEDIC_CONFIG": str(file)}
+    settings = config.load(environment=env)
+    assert (settings.data_dir, settings.file, settings.log.level) == (tmp_path, file, "debug")
+
+
+def test_lists_come_from_a_variable_as_json(tmp_path):
+    assert _load(tmp_path, "", {"GITMEDIC_WEB__HOSTS": '["ops.lan"]'}).web.hosts == ("ops.lan",)
+    with pytest.raises(Invalid, match=r"environment: .*web"):
+        _load(tmp_path, "", {"GITMEDIC_WEB__HOSTS": "ops.lan"})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[web]\nlisten = '8090'\n", r"gitmedic\.toml: web\.listen is '8090': expected HOST:PORT"),
+        ("[web]\nlisten = '::1:80'\n", "in brackets"),
+        ("[web]\nlisten = 'h:0'\n", "expected HOST:PORT"),
+        ("[web]\npublic_url = 'ops.lan'\n", "expected http://HOST"),
+        ("[web]\nlissen = 'x'\n", r"web\.lissen: there is no such setting"),
+        ("[policy]\nmode = 'propose'\n", "policy: there is no such setting"),
+        ("data_dir = '/elsewhere'\n", "data_dir: there is no such setting"),
+        ("repo = 1\n", "repo must be a table, not 1"),
+        ("[worker]\nconcurrency = 0\n[log]\nlevel = 'loud'\n", r"worker\.concurrency is 0: .*\(and 1 more\)"),
+        ("[web\n", "not TOML"),
+        ("[credentials.x]\nkind = 'token'\n", "exactly one of `file` and `command`"),
+    ],
+)
+def test_a_wrong_file_is_refused_by_name_key_and_value(tmp_path, text, message):
+    with pytest.raises(Invalid, match=message) as caught:
+        _load(tmp_path, text)
+    assert caught.value.next_step == "gitmedic config check"
+    assert str(tmp_path / "gitmedic.toml") in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"GITMEDIC_WEB__LISTEN": "x"}, r"environment GITMEDIC_WEB__LISTEN: web\.listen is 'x'"),
+        ({"GITMEDIC_LISTEN": "x"}, r"environment GITMEDIC_LISTEN: web\.listen is 'x'"),
+        ({"GITMEDIC_WEBB__LISTEN": "x"}, "no section 'webb'"),
+        ({"GITMEDIC_WEB__LISSEN": "x"}, r"environment GITMEDIC_WEB__LISSEN: web\.lissen: there is no such"),
+        ({"GITMEDIC_LOG__LEVEL": "loud"}, r"environment GITMEDIC_LOG__LEVEL: log\.level is 'loud'"),
+    ],
+)
+def test_a_wrong_variable_is_refused_by_name(tmp_path, environment, message):
+    with pytest.raises(Invalid, match=message):
+        _load(tmp_path, "", environment)
+
+
+def test_a_wrong_listen_on_the_command_line_is_called_that(tmp_path):
+    with pytest.raises(Invalid, match=r"--listen: web\.listen is 'x'"):
+        _load(tmp_path, listen="x")
+
+
+def test_a_file_that_was_asked_for_must_be_there(tmp_path):
+    with pytest.raises(Invalid, match="no such file"):
+        config.load(tmp_path, tmp_path / "missing.toml", environment={})
+
+
+def test_only_the_file_marks_a_demo(tmp_path):
+    env = {"GITMEDIC_DEMO": "true", "GITMEDIC_FILE": "/x"}
+    assert not _load(tmp_path, "", env).demo
+    assert _load(tmp_path, "demo = true\n", env).demo
+
+
+def test_a_database_password_is_never_shown(tmp_path):
+    url = "postgresql://gitmedic:s3cret@db/gitmedic"
+    settings = _load(tmp_path, f"[database]\nurl = '{url}'\n")
+    assert settings.database.url.get_secret_value() == url
+    assert config.shown(settings)["database"]["url"] == "postgresql://gitmedic:(hidden)@db/gitmedic"
+    assert "s3cret" not in repr(settings)
+    with pytest.raises(Invalid) as caught:
+        _load(tmp_path, "[database]\nurl = 'mysql://root:s3cret@db'\n")
+    assert "s3cret" not in caught.value.message
+
+
+def test_secret_files_must_be_private(tmp_path):
+    secret = tmp_path / "key"
+    settings = _load(tmp_path, f"[credentials.ssh]\nkind = 'ssh_key'\nfile = '{secret}'\nhosts = ['web1']\n")
+    assert "No such file" in config.problems(settings)[0].message
+    secret.write_text("x")
+    secret.chmod(0o640)
+    found = config.problems(settings)[0]
+    assert "others can read it (mode 0640)" in found.message
+    assert found.next_step == f"chmod 600 {secret}"
+    secret.chmod(0o600)
+    assert config.problems(settings) == []
+    assert settings.without_credentials().credentials == {}
+
+
+def test_a_file_with_a_password_must_be_private(tmp_path):
+    settings = _load(tmp_path, "[database]\nurl = 'postgresql://a:b@c/d'\n")
+    settings.file.chmod(0o644)
+    assert "database password" in config.problems(settings)[0].message
+    settings.file.chmod(0o600)
+    assert config.problems(settings) == []
+
+
+@pytest.mark.parametrize(
+    ("listen", "local"),
+    [
+        ("127.0.0.1:8090", "http://127.0.0.1:8090"),
+        ("0.0.0.0:81", "http://127.0.0.1:81"),
+        ("[::]:81", "http://[::1]:81"),
+        ("ops.lan:81", "http://ops.lan:81"),
+    ],
+)
+def test_an_address_for_people_and_one_for_this_machine(tmp_path, listen, local):
+    web = _load(tmp_path, "[web]\npublic_url = 'https://ops.example/'\n", listen=listen).web
+    assert (web.local_url, web.url) == (local, "https://ops.example")
