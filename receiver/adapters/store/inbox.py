@@ -14,8 +14,8 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
-from receiver.adapters.store.pool import translate
 
+from receiver.adapters.store.pool import translate
 from receiver.adapters.store.queries import load
 from receiver.domain.alert import Alert, Delivery, Unreadable, no_case_reason, read_delivery
 from receiver.domain.case import Received

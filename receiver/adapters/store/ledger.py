@@ -10,8 +10,8 @@ from typing import Any
 
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
-from receiver.adapters.store.pool import translated
 
+from receiver.adapters.store.pool import translated
 from receiver.adapters.store.queries import load
 from receiver.domain.alert import Alert
 from receiver.domain.case import Closed

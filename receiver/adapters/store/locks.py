@@ -12,8 +12,8 @@ from typing import Any
 from psycopg import Rollback
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
-from receiver.adapters.store.pool import translated
 
+from receiver.adapters.store.pool import translated
 from receiver.adapters.store.queries import load
 
 SQL = load("locks")

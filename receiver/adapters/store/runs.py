@@ -14,8 +14,8 @@ import psycopg
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 from psycopg_pool import AsyncConnectionPool
-from receiver.adapters.store.pool import translated
 
+from receiver.adapters.store.pool import translated
 from receiver.adapters.store.queries import load
 from receiver.domain.case import Case, read_case
 from receiver.domain.run import RunEvent, RunResult

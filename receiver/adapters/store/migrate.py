@@ -1,0 +1,74 @@
+"""Plain SQL migrations, in order, under a lock, each in a transaction of its own.
+
+Refuses a migration file that changed after it was applied, and a database that knows migrations which this
+version does not: both mean that another version of gitmedic owns it.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from importlib.resources import files
+from typing import LiteralString, cast
+
+import psycopg
+
+from receiver.errors import Refused
+
+_LOCK = "SELECT pg_advisory_lock(hashtext('gitmedic.migrate'))"
+_UNLOCK = "SELECT pg_advisory_unlock(hashtext('gitmedic.migrate'))"
+_TABLE = """CREATE TABLE IF NOT EXISTS schema_migrations (
+    name text PRIMARY KEY, sha256 text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"""
+
+
+def migrations() -> dict[str, str]:
+    """File name → SQL, in order."""
+    folder = files("receiver.adapters.store") / "migrations"
+    return {
+        entry.name: entry.read_text("utf-8")
+        for entry in sorted(folder.iterdir(), key=lambda entry: entry.name)
+        if entry.name.endswith(".sql")
+    }
+
+
+async def migrate(dsn: str) -> list[str]:
+    """Apply what is missing; gives the names applied now. Two at once wait for each other."""
+    async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
+        await connection.execute(_LOCK)
+        try:
+            await connection.execute(_TABLE)
+            rows = await (await connection.execute("SELECT name, sha256 FROM schema_migrations")).fetchall()
+            wanted = migrations()
+            _compare({name: digest for name, digest in rows}, wanted)
+            applied = []
+            for name in [name for name in wanted if name not in dict(rows)]:
+                async with connection.transaction():
+                    await connection.execute(cast(LiteralString, wanted[name]))
+                    await connection.execute(
+                        "INSERT INTO schema_migrations (name, sha256) VALUES (%s, %s)",
+                        (name, _digest(wanted[name])),
+                    )
+                applied.append(name)
+            return applied
+        finally:
+            await connection.execute(_UNLOCK)
+
+
+def _compare(known: dict[str, str], wanted: dict[str, str]) -> None:
+    newer = sorted(set(known) - set(wanted))
+    if newer:
+        raise Refused(
+            f"opening the database: it has migration {newer[0]!r}, which this version does not know",
+            next_step="start the version of gitmedic that wrote it, or a newer one",
+            reason="newer_database",
+        )
+    for name, digest in known.items():
+        if digest != _digest(wanted[name]):
+            raise Refused(
+                f"opening the database: migration {name!r} is not the one that was applied",
+                next_step="install a released version of gitmedic; applied migrations are never edited",
+                reason="changed_migration",
+            )
+
+
+def _digest(text: str) -> str:
+    return sha256(text.encode()).hexdigest()
