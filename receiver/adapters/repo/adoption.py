@@ -1,0 +1,130 @@
+"""What stands between the adopted revision and the tip (rule S4): pending commits, their diff, their digest.
+
+Decides that only `playbooks roles collections.lock inventory prompts policy.yml` need adoption: merges that
+bring run files or reports never do. Accepts nothing; it shows and digests.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from hashlib import sha256
+
+from receiver.adapters.repo import objects
+from receiver.adapters.repo.branches import base_tip
+from receiver.adapters.repo.names import plain
+from receiver.adapters.repo.process import Git
+from receiver.adapters.repo.revisions import CONTENT, known
+from receiver.domain.record import Record
+
+_MOST_PATHS = 20
+
+
+class Pending(Record):
+    """One commit of the base branch whose content is not in force yet."""
+
+    commit: str
+    subject: str
+    author: str  #: as the commit says, which anybody may write
+    at: datetime
+    paths: tuple[str, ...]  #: at most twenty
+    more_paths: int = 0
+
+
+def content_differs(git: Git, old: str, new: str) -> tuple[str, ...]:
+    """The names of CONTENT that differ between two commits; empty: nothing to adopt."""
+    known(git, old)
+    known(git, new)
+    found = objects.find(git, *(f"{one}:{name}" for one in (old, new) for name in CONTENT))
+    before, after = found[: len(CONTENT)], found[len(CONTENT) :]
+    return tuple(name for name, one, other in zip(CONTENT, before, after, strict=True) if one != other)
+
+
+def pending(git: Git, adopted: str) -> tuple[Pending, ...]:
+    """Commits after the adopted one, oldest first, that touch CONTENT. Empty when the content is the same."""
+    tip = base_tip(git)
+    if not content_differs(git, adopted, tip):
+        return ()
+    listed = git.run("rev-list", "--first-parent", "--reverse", tip, f"^{adopted}", "--", *CONTENT)
+    commits = listed.stdout.decode("ascii").split()
+    bodies = objects.read(git, commits)
+    parents = [_first_parent(body) for body in bodies]
+    feed = "".join(
+        f"{one} {parent}\n" if parent else f"{one}\n" for one, parent in zip(commits, parents, strict=True)
+    )
+    changed = _paths(git, feed)
+    return tuple(_pending(one, body, changed.get(one, [])) for one, body in zip(commits, bodies, strict=True))
+
+
+def diff(git: Git, old: str, new: str) -> str:
+    """The change of CONTENT as plain text, cut at a bound that is said."""
+    most = git.settings.max_diff_bytes
+    kept, cut = git.head_of(
+        "diff-tree", "-r", "-p", "--no-renames", "--no-ext-diff", "--no-textconv", "--no-color",
+        known(git, old), known(git, new), "--", *CONTENT,
+        most=most, doing="comparing revisions",
+    )  # fmt: skip
+    text = plain(kept.decode("utf-8", "replace"))
+    return f"{text}\n… cut after {most} bytes; see all of it with: git diff {old} {new}\n" if cut else text
+
+
+def digest(git: Git, old: str, new: str) -> str:
+    """What an acceptance signs: both commits and every changed file of CONTENT by mode and id."""
+    known(git, old)
+    known(git, new)
+    lines = [f"gitmedic revision 1\0{old}\0{new}"]
+    lines += [
+        f"{one.status}\0{one.mode}\0{one.id}\0{one.path}" for one in objects.changes(git, old, new, *CONTENT)
+    ]
+    return sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _first_parent(body: bytes) -> str | None:
+    """The first parent that a commit object names."""
+    for line in body.split(b"\n\n", 1)[0].split(b"\n"):
+        if line.startswith(b"parent "):
+            return line[7:].decode("ascii")
+    return None
+
+
+def _paths(git: Git, feed: str) -> dict[str, list[str]]:
+    """Changed paths of CONTENT for each `<commit> <parent>` line."""
+    raw = git.run(
+        "diff-tree", "--stdin", "--root", "-r", "-z", "--name-only", "--no-renames", "--", *CONTENT,
+        stdin=feed.encode(),
+    ).stdout  # fmt: skip
+    wanted = {line.split(" ")[0] for line in feed.splitlines()}
+    found: dict[str, list[str]] = {}
+    current: list[str] = []
+    for word in raw.split(b"\0"):
+        name = objects.text(word)
+        if name in wanted and name not in found:
+            current = found.setdefault(name, [])
+        elif name:
+            current.append(plain(name))
+    return found
+
+
+def _pending(commit: str, body: bytes, paths: list[str]) -> Pending:
+    header, _, message = body.partition(b"\n\n")
+    author, at = "", datetime.fromtimestamp(0, UTC)
+    for line in header.split(b"\n"):
+        if line.startswith(b"author "):
+            who, _, when = line[7:].decode("utf-8", "replace").rpartition("> ")
+            author, at = plain(f"{who}>"), _moment(when)
+    subject = plain(message.decode("utf-8", "replace").split("\n", 1)[0])
+    return Pending(
+        commit=commit,
+        subject=subject[:200],
+        author=author[:200],
+        at=at,
+        paths=tuple(paths[:_MOST_PATHS]),
+        more_paths=max(len(paths) - _MOST_PATHS, 0),
+    )
+
+
+def _moment(when: str) -> datetime:
+    seconds = when.split(" ", maxsplit=1)[0]
+    try:
+        return datetime.fromtimestamp(int(seconds), UTC)
+    except (ValueError, OverflowError, OSError):
+        return datetime.fromtimestamp(0, UTC)

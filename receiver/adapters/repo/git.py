@@ -1,0 +1,159 @@
+"""The ops repository behind the ports `Repo` and `Branches`, and for the local forge and `gitmedic revision`.
+
+Decides that all git of one repository happens in one thread of its own, one process after the other: git's
+own locks then only meet other processes. What each question means is decided in the files beside this one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Concatenate, ParamSpec, TypeVar
+
+from receiver.adapters.repo import adoption, branches, claims, landings, objects, revisions
+from receiver.adapters.repo.adoption import Pending
+from receiver.adapters.repo.names import check_branch, check_id
+from receiver.adapters.repo.process import Git
+from receiver.adapters.repo.settings import RepoSettings
+from receiver.domain.landing import Landing, Trees
+from receiver.domain.proposal import Proposal
+from receiver.domain.revision import Revision
+from receiver.errors import GitmedicError, Invalid
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_REVISIONS_KEPT = 8
+
+
+class OpsRepository:
+    """One bare repository on this machine. Close it when done."""
+
+    def __init__(self, settings: RepoSettings, adoption: Callable[[], Awaitable[str]]) -> None:
+        self._git = Git(settings)
+        self._adoption = adoption
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="git")
+        self._revisions: OrderedDict[str, Revision] = OrderedDict()
+
+    async def close(self) -> None:
+        """Wait for the git command that is under way, and give the thread back."""
+        await asyncio.to_thread(self._thread.shutdown, wait=True)
+
+    # --- the port Repo
+
+    async def adopted(self) -> str:
+        """The commit in force; which one that is, the database says."""
+        return check_id(await self._adoption())
+
+    async def revision(self, commit: str) -> Revision:
+        """Catalog, inventory and policy at a commit; the last few are kept, since a commit never changes."""
+        kept = self._revisions.get(commit)
+        if kept is not None:
+            self._revisions.move_to_end(commit)
+            return kept
+        read = await self._do(revisions.revision, commit)
+        self._revisions[commit] = read
+        while len(self._revisions) > _REVISIONS_KEPT:
+            self._revisions.popitem(last=False)
+        return read
+
+    async def trees(self, commit: str, playbook_path: str) -> Trees:
+        """What a run file pins."""
+        found = await self._do(revisions.trees, commit, playbook_path)
+        if found is None:
+            raise Invalid(
+                f"commit {commit[:12]} has no such playbook",
+                where=playbook_path,
+                next_step="see what is in force with: gitmedic catalog list",
+            )
+        return found
+
+    async def files(self, commit: str, playbook_path: str) -> dict[str, bytes]:
+        """The named files that may enter a run (rule S6), by path below the playbook's folder."""
+        return await self._do(revisions.run_files, commit, playbook_path)
+
+    # --- the port Branches
+
+    async def propose(self, *, branch: str, path: str, content: bytes, message: str) -> tuple[str, str]:
+        """One new file on a new branch from the base's tip; (head, base). The same again is harmless."""
+        return await self._do(branches.propose, branch, path, content, message)
+
+    async def landing(self, proposal: Proposal, merge_sha: str | None, playbook_path: str) -> Landing:
+        """The facts of git for the approval checks."""
+        adopted = await self.adopted()
+        facts = await self._do(landings.landing, proposal, merge_sha)
+        try:
+            trees = await self._do(revisions.trees, adopted, playbook_path)
+        except Invalid:
+            trees = None  # a path that no revision can have
+        return facts.model_copy(update={"revision": adopted, "trees": trees})
+
+    async def claim(self, run: str, instance: str, nonce: str) -> bool:
+        """Claim the run (rule S2); True only for the one who was first, ever."""
+        return await self._do(claims.claim, run, instance, nonce)
+
+    # --- for the local forge
+
+    async def head(self, branch: str) -> str | None:
+        """Where a branch stands."""
+        return await self._do(objects.commit_of, f"refs/heads/{check_branch(branch)}")
+
+    async def prepare_merge(self, head: str, message: str) -> tuple[str, str]:
+        """A two-parent commit that adds the head's one file to the tip; (merge, tip). Moves nothing."""
+        return await self._do(branches.prepare_merge, head, message)
+
+    async def land(self, merge: str, tip: str, branch: str, head: str) -> bool:
+        """Move the base from tip to merge; False when it moved meanwhile, `Conflict` when the head did."""
+        return await self._do(branches.land, merge, tip, branch, head)
+
+    async def contains(self, commit: str) -> bool:
+        """Whether a commit is part of the base branch."""
+        return await self._do(_contains, commit)
+
+    async def retire(self, branch: str) -> None:
+        """Take a closed proposal's branch out of people's sight; its commits stay."""
+        await self._do(branches.retire, branch)
+
+    # --- for `gitmedic revision` and the pages
+
+    async def tip(self) -> str:
+        """The tip of the base branch."""
+        return await self._do(branches.base_tip)
+
+    async def content_commit(self, tip: str | None = None) -> str:
+        """The commit whose content counts: the adopted one unless what needs adoption differs at the tip."""
+        adopted = await self.adopted()
+        at = tip or await self.tip()
+        return at if await self._do(adoption.content_differs, adopted, at) else adopted
+
+    async def pending(self, adopted: str) -> tuple[Pending, ...]:
+        """Commits whose content is not in force yet, oldest first."""
+        return await self._do(adoption.pending, adopted)
+
+    async def diff(self, old: str, new: str) -> str:
+        """What would change, as bounded plain text."""
+        return await self._do(adoption.diff, old, new)
+
+    async def digest(self, old: str, new: str) -> str:
+        """What an acceptance signs."""
+        return await self._do(adoption.digest, old, new)
+
+    async def sweep(self) -> None:
+        """Pack and index; for a daily schedule."""
+        await self._do(branches.sweep)
+
+    async def _do(self, act: Callable[Concatenate[Git, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, lambda: act(self._git, *args, **kwargs))
+
+
+def _contains(git: Git, commit: str) -> bool:
+    try:
+        check_id(commit)
+    except GitmedicError:
+        return False
+    if objects.commit_of(git, commit) != commit:
+        return False
+    return objects.is_ancestor(git, commit, branches.base_tip(git))
