@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from receiver.domain.matchers import Matchers
 from receiver.domain.record import Record
+
+if TYPE_CHECKING:
+    from receiver.domain.inventory import Inventory
 
 
 class Entity(Record):
@@ -21,3 +28,29 @@ class Unresolved(Record):
 
     reason: str
     candidates: tuple[str, ...] = ()
+
+
+def resolve(labels: Mapping[str, str], inventory: Inventory) -> Entity | Unresolved:
+    """The one host of the inventory whose matchers hold for these labels."""
+    found = [
+        host
+        for host in inventory.hosts.values()
+        if any(Matchers.parse(text).matches(labels) for text in host.match)
+    ]
+    if len(found) != 1:
+        names = tuple(host.name for host in found)
+        reason = (
+            f"{len(names)} hosts match: {', '.join(names[:5])}"
+            if names
+            else "no host of the inventory matches"
+        )
+        return Unresolved(reason=reason, candidates=names)
+    host = found[0]
+    return Entity(
+        kind=host.kind,
+        name=host.name,
+        host=host.name,
+        site=host.site,
+        node=host.node,
+        depends_on=host.depends_on,
+    )

@@ -6,10 +6,27 @@ Refuses unknown keys, a playbook without `hosts: targets`, and everything that c
 
 from __future__ import annotations
 
+import re
+import unicodedata
+from collections.abc import Mapping
+from pathlib import PurePosixPath
 from typing import Any, Literal
 
+import jsonschema
+import promql_parser
+from pydantic import ValidationError
+
+from receiver.domain.condition import Condition
+from receiver.domain.document import read_mapping
+from receiver.domain.matchers import Matchers
 from receiver.domain.outcome import Risk
 from receiver.domain.record import Record
+from receiver.errors import Invalid
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,40}", re.ASCII)
+_EXPECT = re.compile(r"(==|!=|<=|>=|<|>) -?\d+(\.\d+)?", re.ASCII)
+_TEMPLATE = re.compile(r"\{\{|\{%|\{#|\}\}|%\}")
+_NEXT = "gitmedic catalog lint"
 
 
 class Handle(Record):
@@ -83,3 +100,131 @@ class Catalog(Record):
 
     playbooks: dict[str, Playbook]
     problems: tuple[str, ...] = ()
+
+
+def read_catalog(files: Mapping[str, bytes]) -> Catalog:
+    """Every folder `playbooks/<domain>/<name>/`; one that is not vetted is a problem by itself."""
+    folders: dict[str, dict[str, bytes]] = {}
+    for path, content in files.items():
+        parts = PurePosixPath(path).parts
+        if len(parts) >= 4 and parts[0] == "playbooks":
+            folders.setdefault("/".join(parts[:3]), {})["/".join(parts[3:])] = content
+    playbooks: dict[str, Playbook] = {}
+    problems: list[str] = []
+    for folder, inside in sorted(folders.items()):
+        try:
+            playbook = read_playbook(folder, inside)
+            playbooks[playbook.id] = playbook
+        except Invalid as error:
+            problems.append(error.message)
+    return Catalog(playbooks=playbooks, problems=tuple(problems))
+
+
+def read_playbook(path: str, files: Mapping[str, bytes]) -> Playbook:
+    """One folder; raises `Invalid` naming the file and the key."""
+    where = f"{path}/catalog.yml"
+    for name in ("catalog.yml", "playbook.yml"):
+        if name not in files:
+            raise Invalid(f"{name} is missing", where=path, next_step=_NEXT)
+    _, domain, name = PurePosixPath(path).parts
+    if not _NAME.fullmatch(domain) or not _NAME.fullmatch(name):
+        raise Invalid("folders are named with small letters, digits and underscores", where=path)
+    plain = read_mapping(files["catalog.yml"], where=where)
+    if plain.pop("schema", None) != 1:
+        raise Invalid("schema must be 1", where=where, next_step=_NEXT)
+    given = {"id", "path"} & set(plain)
+    if given:
+        raise Invalid(f"unknown key {given.pop()!r}", where=where, next_step=_NEXT)
+    for key in ("publish_diff",):
+        plain[key] = plain.get(key) in (True, "yes")
+    try:
+        playbook = Playbook.model_validate({**plain, "id": f"{domain}_{name}", "path": path})
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        what = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
+        raise Invalid(f"{key}: {what}", where=where, next_step=_NEXT) from error
+    _check_schema(playbook, where)
+    _check_handles(playbook, where)
+    _check_verify(playbook, where)
+    return playbook
+
+
+def check_params(playbook: Playbook, params: Mapping[str, Any]) -> None:
+    """The schema, and no text that could be a template, an option or unseen; else `Invalid` with the name."""
+    validator = jsonschema.Draft202012Validator(playbook.params)
+    error = next(iter(validator.iter_errors(dict(params))), None)
+    if error is not None:
+        field = ".".join(str(part) for part in error.path) or "params"
+        raise Invalid(
+            f"{field}: {error.message[:200]}",
+            where=playbook.id,
+            next_step=f"gitmedic catalog show {playbook.id}",
+        )
+    for name, value in params.items():
+        _check_value(playbook, name, value)
+
+
+def _check_value(playbook: Playbook, name: str, value: Any) -> None:
+    if isinstance(value, list):
+        for one in value:
+            _check_value(playbook, name, one)
+    elif isinstance(value, str):
+        bad = (
+            len(value) > 4096
+            or _TEMPLATE.search(value)
+            or unicodedata.normalize("NFC", value) != value
+            or any(unicodedata.category(c) in ("Cc", "Cf", "Cs", "Co", "Cn") for c in value)
+            or (name in playbook.kinds and value[:1] in ("-", "@", "!", ""))
+        )
+        if bad:
+            raise Invalid(f"{name}: {value!r:.80} is not plain text", where=playbook.id)
+    elif not isinstance(value, int | bool):
+        raise Invalid(f"{name}: {value!r:.80} is neither text nor a whole number", where=playbook.id)
+
+
+def _check_schema(playbook: Playbook, where: str) -> None:
+    schema = playbook.params
+    if schema.get("type") != "object" or schema.get("additionalProperties") is not False:
+        raise Invalid("params: an object with `additionalProperties: false` is expected", where=where)
+    try:
+        jsonschema.Draft202012Validator.check_schema(schema)
+    except jsonschema.SchemaError as error:
+        raise Invalid(f"params: {error.message[:200]}", where=where) from error
+    properties = schema.get("properties", {})
+    for name, one in properties.items():
+        if not _NAME.fullmatch(name):
+            raise Invalid(f"params: {name!r} is no name for a parameter", where=where)
+        if not {"x-kind", "enum", "default"} & set(one):
+            raise Invalid(f"params.{name}: say x-kind, enum or default", where=where)
+        if "x-kind" in one and one.get("type") != "string":
+            raise Invalid(f"params.{name}: what names a thing is a string", where=where)
+    if properties.get(playbook.targets.param, {}).get("x-kind") != "host":
+        raise Invalid(
+            f"targets.param: {playbook.targets.param!r} is no parameter of x-kind host", where=where
+        )
+
+
+def _check_handles(playbook: Playbook, where: str) -> None:
+    names = set(playbook.params.get("properties", {}))
+    for handle in playbook.handles:
+        Matchers.parse(handle.match)
+        for text in (*handle.when, *handle.unless):
+            Condition.parse(text)
+        unknown = set(handle.bind) - names
+        if unknown:
+            raise Invalid(f"handles.bind: {unknown.pop()!r} is no parameter", where=where)
+
+
+def _check_verify(playbook: Playbook, where: str) -> None:
+    names = set(playbook.params.get("properties", {}))
+    for query in playbook.verify:
+        try:
+            promql_parser.parse(query.promql)
+        except ValueError as error:
+            raise Invalid(f"verify.{query.id}: {error}", where=where) from error
+        if not _EXPECT.fullmatch(query.expect):
+            raise Invalid(f"verify.{query.id}: {query.expect!r} is no comparison such as '< 60'", where=where)
+        unknown = set(query.match.values()) - names
+        if unknown:
+            raise Invalid(f"verify.{query.id}: {unknown.pop()!r} is no parameter", where=where)

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, time
+from typing import Any, Literal
+from zoneinfo import ZoneInfo
 
+from pydantic import ValidationError
+
+from receiver.domain.document import read_mapping
+from receiver.domain.matchers import Matchers
 from receiver.domain.outcome import Mode, Risk
 from receiver.domain.record import Record
+from receiver.errors import Invalid
+
+_WHERE = "policy.yml"
+_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_DURATION = re.compile(r"(\d+)(s|m|h|d)", re.ASCII)
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 class Person(Record):
@@ -73,3 +87,127 @@ class Policy(Record):
         """The mode of one source: what it says for itself, never above the ceiling."""
         own = self.sources.get(source, Mode.OBSERVE)
         return Mode.PROPOSE if own == self.mode == Mode.PROPOSE else Mode.OBSERVE
+
+
+def rule_for(
+    policy: Policy, *, labels: Mapping[str, str], host: str | None, playbook: str | None, risk: Risk | None
+) -> Rule | None:
+    """The first rule whose selectors all hold; a selector over what is not known yet does not hold."""
+    for rule in policy.rules:
+        if (
+            Matchers.parse(rule.match).matches(labels)
+            and (not rule.hosts or host in rule.hosts)
+            and (not rule.playbooks or playbook in rule.playbooks)
+            and (not rule.risks or risk in rule.risks)
+        ):
+            return rule
+    return None
+
+
+def window_covers(window: Window, moment: datetime, labels: Mapping[str, str]) -> bool:
+    """Whether a maintenance window is open for these labels, in its own zone; one over midnight belongs to
+    the day on which it begins."""
+    if not Matchers.parse(window.match).matches(labels):
+        return False
+    if _is_single(window.start):
+        zone = ZoneInfo(window.zone)
+        start, end = (
+            datetime.fromisoformat(text).replace(tzinfo=zone) for text in (window.start, window.end)
+        )
+        return start <= moment < end
+    local = moment.astimezone(ZoneInfo(window.zone))
+    start_at, end_at, now = time.fromisoformat(window.start), time.fromisoformat(window.end), local.time()
+    days = window.days or _DAYS
+    today, yesterday = _DAYS[local.weekday()], _DAYS[(local.weekday() - 1) % 7]
+    if start_at <= end_at:
+        return today in days and start_at <= now < end_at
+    return (today in days and now >= start_at) or (yesterday in days and now < end_at)
+
+
+def read_policy(content: bytes) -> Policy:
+    """`policy.yml`; raises `Invalid` naming the key."""
+    plain = read_mapping(content, where=_WHERE)
+    approvals = _section(plain, "approvals", {"solo"})
+    isolation = _section(plain, "isolation", {"none_allowed"})
+    limits = {
+        _limit_name(key): _seconds(key, value) for key, value in _section(plain, "limits", None).items()
+    }
+    sources = {name: _mode(name, said) for name, said in _section(plain, "sources", None).items()}
+    known = {"mode", "people", "maintenance", "rules"}
+    unknown = set(plain) - known
+    if unknown:
+        raise Invalid(f"unknown key {sorted(unknown)[0]!r}", where=_WHERE, next_step="gitmedic config schema")
+    try:
+        policy = Policy.model_validate(
+            {
+                "mode": plain.get("mode", "observe"),
+                "sources": sources,
+                "people": plain.get("people") or (),
+                "solo": approvals.get("solo"),
+                "isolation_none_allowed": isolation.get("none_allowed", ()),
+                "limits": limits,
+                "windows": plain.get("maintenance") or (),
+                "rules": plain.get("rules") or (),
+            }
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise Invalid(
+            f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}", where=_WHERE
+        ) from error
+    _check(policy)
+    return policy
+
+
+def _section(plain: dict[str, Any], name: str, keys: set[str] | None) -> dict[str, Any]:
+    found = plain.pop(name, None) or {}
+    if not isinstance(found, dict) or (keys is not None and set(found) - keys):
+        raise Invalid(f"{name}: {found!r:.80} is not understood", where=_WHERE)
+    return found
+
+
+def _mode(source: str, said: Any) -> Any:
+    if not isinstance(said, dict) or set(said) != {"mode"}:
+        raise Invalid(f"sources.{source}: expected {{mode: observe}} or {{mode: propose}}", where=_WHERE)
+    return said["mode"]
+
+
+def _limit_name(key: str) -> str:
+    return key if key in Limits.model_fields else f"{key}_seconds"
+
+
+def _seconds(key: str, value: Any) -> Any:
+    """`5m` as 300; numbers stay."""
+    if isinstance(value, str):
+        match = _DURATION.fullmatch(value)
+        if not match:
+            raise Invalid(f"limits.{key}: {value!r} is no duration such as 30s, 5m or 4h", where=_WHERE)
+        return int(match[1]) * _UNITS[match[2]]
+    return value
+
+
+def _is_single(text: str) -> bool:
+    return len(text) > len("HH:MM:SS")
+
+
+def _check(policy: Policy) -> None:
+    """What one record cannot say of itself: names that must be unique, zones and times that must exist."""
+    for kind in ("name", "os", "session"):
+        said = [value for person in policy.people for value in _names(person, kind)]
+        twice = next((value for value in said if said.count(value) > 1), None)
+        if twice is not None:
+            raise Invalid(f"people: two have {kind} {twice!r}", where=_WHERE)
+    if policy.solo is not None and policy.solo not in {person.name for person in policy.people}:
+        raise Invalid(f"approvals.solo: {policy.solo!r} is not in people", where=_WHERE)
+    for rule in policy.rules:
+        Matchers.parse(rule.match)
+    for window in policy.windows:
+        try:
+            window_covers(window, datetime.combine(date(2026, 1, 1), time(), UTC), {})
+        except (ValueError, KeyError, OSError) as error:
+            raise Invalid(f"maintenance {window.name!r}: {error}", where=_WHERE) from error
+
+
+def _names(person: Person, kind: str) -> tuple[str, ...]:
+    value = getattr(person, kind)
+    return (value,) if isinstance(value, str) else value

@@ -6,10 +6,20 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
+from pathlib import PurePosixPath
 from typing import Any, Literal
 
+import yaml
+from pydantic import ValidationError
+
+from receiver.domain.document import read_mapping
 from receiver.domain.record import Record
+from receiver.errors import Invalid
+
+MAX_BYTES = 64 * 1024
+_RUN = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.ASCII)
 
 
 class Pins(Record):
@@ -36,3 +46,40 @@ class RunFile(Record):
     reason: str
     requested_by: str
     expires_at: datetime
+
+
+def path_of(run: str, day: datetime) -> str:
+    """Where a run file lies: sharded by day, so that a directory stays small."""
+    return f"runs/{day:%Y/%m/%d}/{run}.yml"
+
+
+def write_runfile(runfile: RunFile) -> bytes:
+    """Deterministic YAML; reading it back gives the same value."""
+    plain = runfile.model_dump(mode="json")
+    plain = {"schema": plain.pop("schema_version"), **plain}
+    return yaml.dump(plain, Dumper=_Plain, sort_keys=False, allow_unicode=False, width=1000).encode()
+
+
+def read_runfile(content: bytes, path: str) -> RunFile:
+    """The run of a file; raises `Invalid` naming the file and what is wrong with it."""
+    plain = read_mapping(content, where=path, limit=MAX_BYTES)
+    if plain.get("schema") != 1:
+        raise Invalid(f"schema is {plain.get('schema')!r}, this version reads 1", where=path)
+    plain = {"schema_version": plain.pop("schema"), **plain}
+    try:
+        runfile = RunFile.model_validate(plain)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise Invalid(f"{field}: {first['msg']}", where=path) from error
+    if not _RUN.fullmatch(runfile.run) or PurePosixPath(path).name != f"{runfile.run}.yml":
+        raise Invalid(f"run {runfile.run!r} is not what the file is named after", where=path)
+    return runfile
+
+
+class _Plain(yaml.SafeDumper):
+    """No anchors and aliases, which the reader refuses."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """Always written out."""
+        return True

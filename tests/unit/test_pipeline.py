@@ -297,7 +297,9 @@ async def test_targets_moved_meanwhile_supersede(world: World) -> None:
 async def test_a_crash_in_the_middle_is_unknown_and_never_run_again(world: World) -> None:
     case = await proposed(world)
     run = getattr(world.case(case), "runfile").run  # noqa: B009
+    await world.locks.take("other", "other", ["host:web1"])
     await world.merge(case, "anna")
+    await world.settle()
     await world.runs.begin(run, case, "run", "test")
     end = await closed(world, case)
     assert end.outcome is Outcome.INTERRUPTED and "not known" in end.why

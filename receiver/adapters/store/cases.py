@@ -72,7 +72,8 @@ class PostgresCases:
             async with self._pool.connection() as connection:
                 cursor = connection.cursor(row_factory=dict_row)
                 await cursor.execute(SQL[name], values)
-                return await cursor.fetchone()
+                row: dict[str, Any] | None = await cursor.fetchone()
+                return row
 
 
 def row_of(case: Case, events: Sequence[Event], *, role: Role) -> dict[str, Any]:

@@ -127,7 +127,8 @@ class PostgresLedger:
             async with self._pool.connection() as connection:
                 cursor = connection.cursor(row_factory=dict_row)
                 await cursor.execute(SQL["track"], {"alertname": alertname})
-                return await cursor.fetchall()
+                rows: list[dict[str, Any]] = await cursor.fetchall()
+                return rows
 
     async def _one(self, name: str, **values: Any) -> dict[str, Any]:
         row = await self._row(name, **values)
@@ -139,4 +140,5 @@ class PostgresLedger:
             async with self._pool.connection() as connection:
                 cursor = connection.cursor(row_factory=dict_row)
                 await cursor.execute(SQL[name], values)
-                return await cursor.fetchone()
+                row: dict[str, Any] | None = await cursor.fetchone()
+                return row

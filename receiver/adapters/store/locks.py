@@ -67,7 +67,8 @@ class PostgresLocks:
             async with self._pool.connection() as connection:
                 cursor = connection.cursor(row_factory=dict_row)
                 await cursor.execute(SQL[query], values)
-                return await cursor.fetchall() if cursor.description else []
+                rows: list[dict[str, Any]] = await cursor.fetchall() if cursor.description else []
+                return rows
 
 
 def _said(row: dict[str, Any]) -> str:

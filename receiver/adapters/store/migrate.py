@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from hashlib import sha256
 from importlib.resources import files
-from typing import LiteralString, cast
 
 import psycopg
 
@@ -42,7 +41,7 @@ async def migrate(dsn: str) -> list[str]:
             applied = []
             for name in [name for name in wanted if name not in dict(rows)]:
                 async with connection.transaction():
-                    await connection.execute(cast(LiteralString, wanted[name]))
+                    await connection.execute(wanted[name].encode())
                     await connection.execute(
                         "INSERT INTO schema_migrations (name, sha256) VALUES (%s, %s)",
                         (name, _digest(wanted[name])),

@@ -101,4 +101,5 @@ class PostgresRuns:
             async with self._pool.connection() as connection:
                 cursor = connection.cursor(row_factory=dict_row)
                 await cursor.execute(SQL[name], values)
-                return await cursor.fetchall() if cursor.description else []
+                rows: list[dict[str, Any]] = await cursor.fetchall() if cursor.description else []
+                return rows

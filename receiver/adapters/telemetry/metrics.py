@@ -1,7 +1,7 @@
 """The metrics page: what this process counted, and what the database knows of workers and cases.
 
 Names follow https://prometheus.io/docs/practices/naming/. Workers listen on no port: the server exports their
-counts from the heartbeat rows. A store that does not answer leaves its part out and sets `gitmedic_store_up` to 0.
+counts from the heartbeat rows. A store that does not answer leaves its part out: `gitmedic_store_up` is 0 then.
 """
 
 from __future__ import annotations
