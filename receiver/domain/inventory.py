@@ -77,8 +77,8 @@ class Inventory(Record):
 def read_inventory(files: Mapping[str, bytes]) -> Inventory:
     """All YAML files below `inventory/`: hosts, groups, `group_vars/` and `host_vars/`.
 
-    Variables of a host win over its groups', an inner group over an outer one. Raises `Invalid` naming file and
-    host. INI files are refused, since they hide types.
+    Variables of a host win over its groups', an inner group over an outer one. Raises `Invalid` naming file
+    and host. INI files are refused, since they hide types.
     """
     raw = _Raw()
     for path in sorted(files):
