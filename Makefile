@@ -1,0 +1,46 @@
+# Two commands do all set-up: `make demo` and `make test`.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+WORKERS := $(shell expr $$(nproc) + 1)
+ARGS ?=
+export PATH := $(CURDIR)/.tools/bin:$(PATH)
+
+.PHONY: help
+help: ## what can be made
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+.PHONY: prepare
+prepare: ## .venv and the demo's tools, once
+	@$(PYTHON) setup/prepare.py
+
+.PHONY: demo
+demo: prepare ## four real incidents; ARGS="--auto" acts by itself, ARGS="--clean" forgets
+	@$(BIN)/gitmedic demo $(ARGS)
+
+.PHONY: test
+test: ## all tests; ARGS="tests/unit" for some
+	@$(PYTHON) setup/prepare.py --tests
+	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+.PHONY: check
+check: ## format, lint, types, import contract
+	@$(PYTHON) setup/prepare.py --tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: format
+format: ## put the code in order
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+.PHONY: lock
+lock: ## pin the newest versions that pyproject.toml allows
+	uv pip compile --universal --generate-hashes --no-header --python-version 3.11 --all-extras --group dev \
+		--upgrade pyproject.toml -o requirements.lock
+
+.PHONY: clean
+clean: ## forget .venv and .tools
+	rm -rf .venv .tools .mypy_cache .ruff_cache .import_linter_cache

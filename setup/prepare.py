@@ -1,0 +1,194 @@
+"""Makes a checkout ready: `.venv` from the lock, tools into `.tools`, bytecode. Standard library only.
+
+    python3 setup/prepare.py            # what the product and the demo need
+    python3 setup/prepare.py --tests    # also what the tests need
+
+Installs and starts nothing on the machine: Debian packages are downloaded and unpacked below `.tools`. Done work is
+remembered by digest, so a second run takes no time. A tool that cannot be had is said, not hidden; with CI=true
+it is an error.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+TOOLS = ROOT / ".tools"
+#: program → Debian package, and where the program lies in it
+DEMO_TOOLS = {
+    "prometheus": ("prometheus", "usr/bin/prometheus"),
+    "promtool": ("prometheus", "usr/bin/promtool"),
+    "alertmanager": ("prometheus-alertmanager", "usr/bin/prometheus-alertmanager"),
+    "amtool": ("prometheus-alertmanager", "usr/bin/amtool"),
+    "bwrap": ("bubblewrap", "usr/bin/bwrap"),
+}
+TEST_TOOLS = {"sshd": ("openssh-server", "usr/sbin/sshd")}
+#: libraries that a minimal machine may lack
+LIBRARIES = {"sshd": ("libwrap0", "libnsl2", "libtirpc3")}
+
+
+def main(arguments: list[str]) -> None:
+    """Prepare, and say what was done."""
+    os.chdir(ROOT)
+    os.umask(0o022)
+    if sys.version_info < (3, 11):
+        sys.exit(f"gitmedic needs Python 3.11 or newer, this is {sys.version.split()[0]}: apt install python3")
+    prepare_venv()
+    wanted = DEMO_TOOLS | (TEST_TOOLS if "--tests" in arguments else {})
+    prepare_tools(wanted)
+
+
+def prepare_venv() -> None:
+    """The locked packages, and this checkout on the path, compiled."""
+    lock = ROOT / "requirements.lock"
+    digest = hashlib.sha256(lock.read_bytes() + sys.version.encode() + str(ROOT).encode()).hexdigest()
+    stamp = VENV / "prepared"
+    if stamp.exists() and stamp.read_text() == digest:
+        return
+    say("making .venv from requirements.lock (some 280 MB, once)")
+    shutil.rmtree(VENV, ignore_errors=True)
+    uv = shutil.which("uv")
+    if uv:
+        run([uv, "venv", "--quiet", "--python", sys.executable, str(VENV)])
+        install = [uv, "pip", "install", "--quiet", "--python", str(VENV / "bin/python"), "--link-mode", "copy"]
+    else:
+        make_venv()
+        install = [str(VENV / "bin/python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    run([*install, "--require-hashes", "-r", str(lock)])
+    python = str(VENV / "bin/python")
+    site = Path(read([python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]).strip())
+    # the checkout itself on the path: no build step, and what is edited is what runs
+    (site / "gitmedic_checkout.pth").write_text(f"{ROOT}\n")
+    script = VENV / "bin" / "gitmedic"
+    script.write_text(
+        f"#!{python}\nimport sys\n\nfrom receiver.__main__ import main\n\nif __name__ == '__main__':\n    sys.exit(main())\n"
+    )
+    script.chmod(0o755)
+    say("compiling bytecode")
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
+    compiled = [python, "-m", "compileall", "-q", "-j", "0", str(site), str(ROOT / "receiver")]
+    subprocess.run(compiled, check=False, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    stamp.write_text(digest)
+
+
+def make_venv() -> None:
+    """With Debian's python3 the venv module may lack pip; say what to install then."""
+    made = subprocess.run(
+        [sys.executable, "-m", "venv", str(VENV)], capture_output=True, text=True, check=False
+    )
+    if made.returncode != 0:
+        shutil.rmtree(VENV, ignore_errors=True)
+        sys.exit("making .venv: this Python has no ensurepip: apt install python3-venv (or install uv)")
+
+
+def prepare_tools(wanted: dict[str, tuple[str, str]]) -> None:
+    """Link or unpack each tool; say which cannot be had."""
+    bin_dir = TOOLS / "bin"
+    bin_dir.mkdir(parents=True, exist_ok=True)
+    missing = [name for name in wanted if not is_ready(name)]
+    absent = []
+    for name in missing:
+        package, inside = wanted[name]
+        found = shutil.which(name, path=os.defpath + ":/usr/sbin:/sbin") or shutil.which(package)
+        program = Path(found) if found else unpack(package, inside, LIBRARIES.get(name, ()))
+        if program is None:
+            absent.append(name)
+        else:
+            link(name, program)
+    if absent:
+        said = f"not to be had here: {', '.join(absent)} (no apt-get, or it cannot download)"
+        if os.environ.get("CI") == "true":
+            sys.exit(said)
+        say(f"{said}; what needs them says so or does without")
+
+
+def is_ready(name: str) -> bool:
+    """A tool of ours that still leads somewhere."""
+    return (TOOLS / "bin" / name).exists()
+
+
+def unpack(package: str, inside: str, libraries: tuple[str, ...]) -> Path | None:
+    """Download a Debian package and unpack it below .tools; None when that cannot be done."""
+    target = TOOLS / "root"
+    if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
+        return None
+    if not (target / inside).exists():
+        say(f"unpacking {package} into .tools")
+        for name in (package, *libraries):
+            if not download(name, target) and name == package:
+                return None
+    return target / inside if (target / inside).exists() else None
+
+
+def download(package: str, target: Path) -> bool:
+    """`apt-get download` and `dpkg-deb -x`; with package lists of our own when the machine has none."""
+    cache = TOOLS / "packages"
+    cache.mkdir(parents=True, exist_ok=True)
+    if not any(cache.glob(f"{package}_*.deb")):
+        for options in ((), own_lists()):
+            command = ["apt-get", *options, "download", "--quiet", "--quiet", package]
+            if subprocess.run(command, cwd=cache, capture_output=True, check=False).returncode == 0:
+                break
+    files = sorted(cache.glob(f"{package}_*.deb"))
+    if not files:
+        return False
+    target.mkdir(parents=True, exist_ok=True)
+    run(["dpkg-deb", "-x", str(files[-1]), str(target)])
+    return True
+
+
+def own_lists() -> tuple[str, ...]:
+    """Options for apt-get that keep lists and cache below .tools, brought up to date once."""
+    state = TOOLS / "apt"
+    options = tuple(
+        part
+        for name, place in (("State::Lists", "lists"), ("Cache", "cache"), ("State::Status", "status"))
+        for part in ("-o", f"Dir::{name}={state / place}")
+    )
+    if not state.exists():
+        (state / "lists" / "partial").mkdir(parents=True)
+        (state / "cache" / "archives" / "partial").mkdir(parents=True)
+        (state / "status").touch()
+        subprocess.run(["apt-get", *options, "-q", "update"], capture_output=True, check=False)
+    return options
+
+
+def link(name: str, program: Path) -> None:
+    """A wrapper in .tools/bin; unpacked programs find their unpacked libraries."""
+    wrapper = TOOLS / "bin" / name
+    libraries = sorted({str(path.parent) for path in (TOOLS / "root").glob("**/*.so*")})
+    lines = ["#!/bin/sh"]
+    if libraries and TOOLS in program.parents and name == "sshd":
+        lines.append(f'LD_LIBRARY_PATH="{":".join(libraries)}" exec "{program}" "$@"')
+        wrapper.write_text("\n".join(lines) + "\n")
+        wrapper.chmod(0o755)
+    else:
+        wrapper.unlink(missing_ok=True)
+        wrapper.symlink_to(program)
+
+
+def run(command: list[str]) -> None:
+    """Or end with what it said."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(command[:4])} … failed:\n{(done.stderr or done.stdout)[-2000:]}")
+
+
+def read(command: list[str]) -> str:
+    """What it prints."""
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def say(text: str) -> None:
+    """To people."""
+    print(f"prepare: {text}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
