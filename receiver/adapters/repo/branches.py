@@ -86,9 +86,9 @@ def prepare_merge(git: Git, head: str, message: str) -> tuple[str, str]:
 
 
 def land(git: Git, merge: str, tip: str, branch: str, head: str) -> bool:
-    """Move the base from `tip` to `merge` and drop the branch, in one transaction; False when it moved.
+    """Move the base from `tip` to `merge` while the branch stands at `head`; False when the base moved.
 
-    The branch is compared too: a push between the decision and the merge is an old head, not a merge.
+    Both are compared in one transaction: a push between the decision and the merge is an old head.
     """
     for one in (merge, tip, head):
         check_id(one)
@@ -97,7 +97,7 @@ def land(git: Git, merge: str, tip: str, branch: str, head: str) -> bool:
         failed = transaction(
             git,
             f"update {base_ref} {merge} {tip}",
-            f"delete {ref} {head}",
+            f"verify {ref} {head}",
             f"delete {_merge_scratch(tip, head)}",
         )
     except Unavailable:
@@ -141,19 +141,24 @@ def transaction(git: Git, *lines: str) -> str | None:
 
 
 def sweep(git: Git) -> None:
-    """Pack objects and refs, index paths for `landing`, drop scratch refs of a day ago. Prunes nothing."""
-    listed = git.run(
-        "for-each-ref", "--format=%(objectname) %(committerdate:unix) %(refname)", f"{_SCRATCH}/"
-    ).stdout.decode("utf-8", "replace")
-    # git's own clock wrote the date, so git's own clock measures it
-    newest = git.run("var", "GIT_COMMITTER_IDENT").stdout.split()[-2]
-    old = [line.split(" ", 2) for line in listed.splitlines()]
-    lines = [f"delete {ref} {one}" for one, date, ref in old if int(newest) - int(date) > 86400]
-    if lines:
-        transaction(git, *lines)
+    """Drop scratch refs and merged branches of a day ago, pack, index paths for `landing`. Prunes nothing."""
+    base = f"refs/heads/{git.settings.base}"
+    stale = [*_old(git, f"{_SCRATCH}/"), *_old(git, "refs/heads/gitmedic/", f"--merged={base}")]
+    if stale:
+        transaction(git, *(f"delete {ref} {one}" for one, ref in stale))
     git.run("pack-refs", "--all")
     git.run("repack", "-d", "-q", "--geometric=2", doing="packing")
     git.run("commit-graph", "write", "--reachable", "--changed-paths", doing="indexing paths")
+
+
+def _old(git: Git, prefix: str, *options: str) -> list[tuple[str, str]]:
+    """Refs whose commit is older than a day; (id, ref)."""
+    form = "--format=%(objectname) %(committerdate:unix) %(refname)"
+    listed = git.run("for-each-ref", form, *options, prefix).stdout.decode("utf-8", "replace")
+    # git's own clock wrote the dates, so git's own clock measures them
+    now = int(git.run("var", "GIT_COMMITTER_IDENT").stdout.split()[-2])
+    found = [line.split(" ", 2) for line in listed.splitlines()]
+    return [(one, ref) for one, date, ref in found if now - int(date) > 86400]
 
 
 def _merge_scratch(tip: str, head: str) -> str:

@@ -6,13 +6,13 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
-from fix_repo import RUN, Person
 
 from receiver.adapters.repo import claims
 from receiver.adapters.repo.git import OpsRepository
 from receiver.adapters.repo.process import Git
 from receiver.adapters.repo.settings import RepoSettings
 from receiver.errors import Invalid, Unavailable
+from tests.fix_repo import RUN, Person
 
 pytestmark = pytest.mark.anyio
 NONCE = "0123456789abcdef0123456789abcdef"

@@ -5,7 +5,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from fix_repo import BRANCH, CONTENT, FIRST, PATH, Person
 
 from receiver.adapters.repo import process
 from receiver.adapters.repo.creation import clone_work_tree, create_ops_repository
@@ -13,6 +12,7 @@ from receiver.adapters.repo.git import OpsRepository
 from receiver.adapters.repo.process import Git
 from receiver.adapters.repo.settings import RepoSettings
 from receiver.errors import Conflict, Invalid, Refused, Unavailable
+from tests.fix_repo import BRANCH, CONTENT, FIRST, PATH, Person
 
 pytestmark = pytest.mark.anyio
 

@@ -1,11 +1,11 @@
 """What git says about a merge, for every way in which a run file can come to the base branch."""
 
 import pytest
-from fix_repo import BRANCH, CONTENT, PATH, Person, proposed
 
 from receiver.adapters.repo.git import OpsRepository
 from receiver.domain.landing import Landing
 from receiver.domain.proposal import Proposal
+from tests.fix_repo import BRANCH, CONTENT, PATH, Person, proposed
 
 pytestmark = pytest.mark.anyio
 PLAYBOOK = "playbooks/web/restart"
@@ -54,8 +54,10 @@ async def test_our_own_merge(ops: OpsRepository):
     merged, tip = await ops.prepare_merge(proposal.head_sha, "Merge")
     assert not (await landing(ops, proposal, merged)).reachable  # prepared is not merged
     assert await ops.land(merged, tip, BRANCH, proposal.head_sha)
-    assert await ops.head(BRANCH) is None
     assert is_good(await landing(ops, proposal, merged))
+    # proposing the same again after a crash still finds it
+    again = await proposed(ops)
+    assert again == proposal
 
 
 async def test_squash_rebase_and_fast_forward(ops: OpsRepository, person: Person):

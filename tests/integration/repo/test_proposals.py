@@ -3,10 +3,11 @@
 import asyncio
 
 import pytest
-from fix_repo import BRANCH, CONTENT, PATH, Person
 
+from receiver.adapters.repo import branches
 from receiver.adapters.repo.git import OpsRepository
 from receiver.errors import Conflict, Invalid
+from tests.fix_repo import BRANCH, CONTENT, PATH, Person
 
 pytestmark = pytest.mark.anyio
 
@@ -120,3 +121,34 @@ async def test_too_large(ops: OpsRepository):
 async def test_two_at_once_are_one(ops: OpsRepository):
     answers = await asyncio.gather(*(propose(ops) for _ in range(4)))
     assert len(set(answers)) == 1
+
+
+async def test_sweep_drops_what_is_merged_and_old_and_nothing_else(
+    ops: OpsRepository, person: Person, monkeypatch: pytest.MonkeyPatch
+):
+    head, _ = await propose(ops)
+    merge, tip = await ops.prepare_merge(head, "Merge")
+    assert await ops.land(merge, tip, BRANCH, head)
+    open_one, _ = await propose(ops, branch="gitmedic/open", path="runs/open.yml")
+    forgotten, _ = await ops.prepare_merge(open_one, "Merge")
+    person.git("push", "-q", "gitmedic", "main:topic")
+    await ops.sweep()
+    assert await ops.head(BRANCH) == head  # not old yet
+    assert "refs/gitmedic/tmp" in person.say("ls-remote", "gitmedic")
+    real = branches.Git.run
+
+    def tomorrow(git, *arguments, **options):
+        done = real(git, *arguments, **options)
+        if arguments[0] != "var":
+            return done
+        *name, at, zone = done.stdout.split()
+        return done._replace(stdout=b" ".join([*name, b"%d" % (int(at) + 90_000), zone]))
+
+    monkeypatch.setattr(branches.Git, "run", tomorrow)
+    await ops.sweep()
+    assert await ops.head(BRANCH) is None
+    assert await ops.head("gitmedic/open") == open_one
+    assert await ops.head("topic") is not None
+    refs = person.say("ls-remote", "gitmedic")
+    assert "refs/gitmedic/tmp" not in refs
+    assert forgotten not in refs

@@ -1,7 +1,6 @@
 """What is read at a commit: revision, pins, the files of a run; and what waits for adoption."""
 
 import pytest
-from fix_repo import FIRST, Person, proposed
 
 from receiver.adapters.repo import revisions
 from receiver.adapters.repo.git import OpsRepository
@@ -10,6 +9,7 @@ from receiver.domain.playbook import Catalog
 from receiver.domain.policyfile import Policy
 from receiver.domain.revision import Revision
 from receiver.errors import Invalid, Refused
+from tests.fix_repo import FIRST, Person, proposed
 
 pytestmark = pytest.mark.anyio
 PLAYBOOK = "playbooks/web/restart"
@@ -86,6 +86,15 @@ async def test_links_are_refused(ops: OpsRepository, person: Person, below: str)
     person.push_main()
     with pytest.raises(Refused, match="symbolic link"):
         await ops.files(commit, PLAYBOOK)
+
+
+async def test_a_whole_revision(ops: OpsRepository):
+    commit = await ops.adopted()
+    revision = await ops.revision(commit)
+    assert revision.commit == commit
+    assert revision.policy.mode == "propose"
+    assert list(revision.inventory.hosts) == ["web1"]
+    assert len(revision.catalog.problems) == 1  # the stub of a catalog entry in FIRST
 
 
 async def test_revision_reads_blobs_and_is_kept(ops: OpsRepository, person: Person, monkeypatch):

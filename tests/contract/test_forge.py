@@ -1,0 +1,176 @@
+"""What every forge promises. One list of makers; each test runs for each of them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from hashlib import sha256
+from typing import Protocol
+from uuid import uuid4
+
+import pytest
+from psycopg_pool import AsyncConnectionPool
+
+from receiver.adapters.forge.local import LocalForge
+from receiver.adapters.forge.settings import LocalForgeSettings
+from receiver.errors import Conflict, Refused
+from receiver.ports import Branches, Forge, ReviewDesk
+
+pytestmark = pytest.mark.anyio
+
+
+class Desk(Forge, ReviewDesk, Protocol):
+    """A forge with reviews."""
+
+
+class Place:
+    """One forge and the repository under it."""
+
+    def __init__(self, forge: Desk, branches: Branches) -> None:
+        self.forge = forge
+        self.branches = branches
+
+    async def open(self, run: str = "01939a00-1111-7000-8000-000000000001") -> tuple[int, str]:
+        """The usual pull request; (number, head)."""
+        head, _ = await self.branches.propose(
+            branch=f"gitmedic/{run}",
+            path=f"runs/2026/11/21/{run}.yml",
+            content=run.encode(),
+            message="Restart web",
+        )
+        pull = await self.forge.open(
+            branch=f"gitmedic/{run}", head=head, base="main", title="Restart web", body="Why\n"
+        )
+        return pull.number, head
+
+
+Maker = Callable[[pytest.FixtureRequest, AsyncExitStack], Awaitable[Place]]
+
+
+async def local(request: pytest.FixtureRequest, stack: AsyncExitStack) -> Place:
+    pool = AsyncConnectionPool(
+        request.getfixturevalue("database"), min_size=1, open=False, kwargs={"autocommit": True}
+    )
+    await stack.enter_async_context(pool)
+    repository = request.getfixturevalue("ops")
+    return Place(LocalForge(pool, repository, LocalForgeSettings()), repository)
+
+
+MAKERS: list[Maker] = [local]
+
+
+@pytest.fixture(params=MAKERS, ids=lambda maker: maker.__name__)
+async def place(request: pytest.FixtureRequest, ops: object, database: str) -> AsyncIterator[Place]:
+    async with AsyncExitStack() as stack:
+        yield await request.param(request, stack)
+
+
+async def test_open_and_read(place: Place):
+    number, head = await place.open()
+    pull = await place.forge.read(number)
+    assert (pull.state, pull.head_sha, pull.base_ref, pull.author) == ("open", head, "main", "gitmedic")
+    assert pull.head_ref == "gitmedic/01939a00-1111-7000-8000-000000000001"
+    assert pull.same_repository
+    assert not pull.draft
+    assert (pull.merge_sha, pull.merged_by, pull.merged_at, pull.closed_by, pull.reviews) == (None,) * 4 + (
+        (),
+    )
+
+
+async def test_opening_again_finds_it(place: Place):
+    number, head = await place.open()
+    assert await place.open() == (number, head)
+    other, _ = await place.open(str(uuid4()))
+    assert other != number
+
+
+async def test_merge(place: Place):
+    number, head = await place.open()
+    merged = await place.forge.approve_and_merge(number, head, "ada", "session")
+    assert merged == await place.forge.read(number)
+    assert (merged.state, merged.head_sha, merged.merged_by) == ("merged", head, "ada")
+    assert merged.merge_sha not in (None, head)
+    assert merged.merged_at is not None
+    assert merged.merged_at.tzinfo is not None
+    (review,) = merged.reviews
+    assert (review.person, review.head_sha, review.verdict, review.via) == ("ada", head, "approve", "session")
+
+
+async def test_opening_a_merged_one_again_finds_it(place: Place):
+    number, head = await place.open()
+    await place.forge.approve_and_merge(number, head, "ada", "session")
+    assert await place.open() == (number, head)
+
+
+async def test_approving_twice_is_one_merge(place: Place):
+    number, head = await place.open()
+    merged = await place.forge.approve_and_merge(number, head, "ada", "session")
+    assert await place.forge.approve_and_merge(number, head, "ada", "session") == merged
+    with pytest.raises(Conflict):
+        await place.forge.approve_and_merge(number, head, "bob", "session")
+    assert await place.forge.read(number) == merged
+
+
+async def test_an_old_head_is_not_merged(place: Place):
+    number, _ = await place.open()
+    with pytest.raises(Conflict):
+        await place.forge.approve_and_merge(number, sha256(b"old").hexdigest()[:40], "ada", "session")
+    pull = await place.forge.read(number)
+    assert (pull.state, pull.reviews) == ("open", ())
+
+
+async def test_close(place: Place):
+    number, head = await place.open()
+    await place.forge.close(number, "expired")
+    await place.forge.close(number, "and again")
+    pull = await place.forge.read(number)
+    assert (pull.state, pull.closed_by, pull.merge_sha, pull.head_sha) == ("closed", "gitmedic", None, head)
+    with pytest.raises(Conflict):
+        await place.forge.approve_and_merge(number, head, "ada", "session")
+
+
+async def test_a_merged_one_is_not_closed(place: Place):
+    number, head = await place.open()
+    merged = await place.forge.approve_and_merge(number, head, "ada", "session")
+    with pytest.raises(Conflict):
+        await place.forge.close(number, "too late")
+    with pytest.raises(Conflict):
+        await place.forge.reject(number, "bob", "session", "too late")
+    assert await place.forge.read(number) == merged
+
+
+async def test_reject(place: Place):
+    number, head = await place.open()
+    pull = await place.forge.reject(number, "ada", "session", "not now")
+    assert pull == await place.forge.read(number)
+    assert (pull.state, pull.closed_by) == ("closed", "ada")
+    (review,) = pull.reviews
+    assert (review.person, review.verdict, review.head_sha) == ("ada", "reject", head)
+    assert await place.forge.reject(number, "ada", "session", "not now") == pull
+    with pytest.raises(Conflict):
+        await place.forge.reject(number, "bob", "session", "me too")
+    with pytest.raises(Conflict):
+        await place.forge.approve_and_merge(number, head, "bob", "session")
+
+
+async def test_comment(place: Place):
+    number, _ = await place.open()
+    await place.forge.comment(number, "one\x00")
+    await place.forge.comment(number, "two")
+
+
+async def test_url(place: Place):
+    number, _ = await place.open()
+    assert place.forge.url(number).endswith(f"/{number}")
+
+
+async def test_no_such_number(place: Place):
+    for act in (
+        place.forge.read(999),
+        place.forge.comment(999, "x"),
+        place.forge.close(999, "x"),
+        place.forge.approve_and_merge(999, "f" * 40, "ada", "session"),
+        place.forge.reject(999, "ada", "session", "x"),
+    ):
+        with pytest.raises(Refused):
+            await act

@@ -1,3 +1,0 @@
-from fix_repo import bare, first_bare, ops, person
-
-__all__ = ["bare", "first_bare", "ops", "person"]
