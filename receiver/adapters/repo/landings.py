@@ -90,13 +90,20 @@ def _touched(git: Git, path: str, *commits: str) -> bool:
 def _only_one(git: Git, tip: str, path: str, blob: str) -> bool:
     """The tip still has the file, and no twin of it by bytes or by name."""
     top = path.split("/", 1)[0]
-    same = [
-        entry.path
-        for entry in objects.files(git, tip, top)
-        if entry.id == blob or _folded(entry.path) == _folded(path)
-    ]
-    return same == [path]
+    # as bytes: there may be a hundred thousand run files
+    listed = git.run("ls-tree", "-r", "-z", "--full-tree", tip, "--", top).stdout
+    if listed.count(f" blob {blob}\t".encode()) != 1 or f" blob {blob}\t{path}\0".encode() not in listed:
+        return False
+    return listed.lower().count(f"\t{path.lower()}\0".encode()) == 1 and not _odd_twin(listed, path)
 
 
-def _folded(path: str) -> str:
-    return unicodedata.normalize("NFKC", path).casefold()
+def _odd_twin(listed: bytes, path: str) -> bool:
+    """A name beyond ASCII that some file system takes for this one."""
+    if listed.isascii():
+        return False
+    names = (line.partition(b"\t")[2].decode("utf-8", "replace") for line in listed.split(b"\0"))
+    return any(
+        unicodedata.normalize("NFKC", name).casefold() == path.casefold()
+        for name in names
+        if not name.isascii()
+    )

@@ -14,7 +14,7 @@ from receiver.errors import Invalid
 
 _ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _BRANCH = re.compile(BRANCH)
-#: a leading letter, digit or underscore in every part keeps out `..`, `.git`, `-option` and empty parts at once
+#: the first letter of every part keeps out `..`, `.git`, `-option` and empty parts at once
 _PATH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*")
 _RUN = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")

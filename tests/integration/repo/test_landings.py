@@ -157,9 +157,10 @@ async def test_copied_before_the_merge(ops: OpsRepository, person: Person):
     assert not (await landing(ops, proposal, merge(person, "--no-ff"))).first_landing
 
 
-async def test_a_twin_in_other_case(ops: OpsRepository, person: Person):
+@pytest.mark.parametrize("twin", [PATH.replace(".yml", ".YML"), PATH.replace("2026", "２０２６")])
+async def test_a_twin_in_other_letters(ops: OpsRepository, person: Person, twin: str):
     proposal = await proposed(ops)
-    person.write(PATH.replace(".yml", ".YML"), b"other")
+    person.write(twin, b"other")
     person.commit("twin")
     person.push_main()
     assert not (await landing(ops, proposal, merge(person, "--no-ff"))).first_landing
