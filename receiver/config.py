@@ -28,6 +28,8 @@ from pydantic_settings import (
 )
 
 from receiver.adapters.repo.settings import RepoSettings
+from receiver.adapters.runner.settings import RunnerSettings
+from receiver.adapters.telemetry.settings import LogSettings
 from receiver.errors import Invalid, Refused
 
 FILE = "gitmedic.toml"
@@ -143,15 +145,6 @@ class WorkerSettings(_Section):
     poll_seconds: float = Field(0.5, gt=0, le=60, description="how often it looks when nothing wakes it")
 
 
-class LogSettings(_Section):
-    """What is said on standard error."""
-
-    level: Literal["debug", "info", "warning", "error"] = Field("info", description="the least that is said")
-    format: Literal["auto", "json", "console"] = Field(
-        "auto", description="`auto`: for people at a terminal, else one JSON object a line"
-    )
-
-
 #: what `load` was given, for the sources of one construction
 _given: ContextVar[tuple[dict[str, Any], Mapping[str, str]]] = ContextVar("_given")
 
@@ -179,6 +172,7 @@ class Settings(BaseSettings):
     web: WebSettings = WebSettings()
     sources: tuple[dict[str, Any], ...] = ()
     credentials: dict[str, CredentialSettings] = {}
+    runner: RunnerSettings = RunnerSettings()
     repo: RepoSettings
     forge: ForgeSettings = ForgeSettings()
     worker: WorkerSettings = WorkerSettings()
@@ -366,9 +360,7 @@ def _origin(loc: tuple[str, ...], file: Path, env: Mapping[str, str], listen: st
     return str(file)
 
 
-def _value(
-    loc: tuple[int | str, ...], written: Any, env: Mapping[str, str], listen: str | None, where: str
-) -> str:
+def _value(loc: tuple[int | str, ...], written: Any, env: Mapping[str, str], listen: str | None, where: str) -> str:
     """The refused value in quotes; never one that may hold a password."""
     if loc[:2] == ("database", "url") or {"headers", "password", "token"} & set(map(str, loc)):
         return HIDDEN

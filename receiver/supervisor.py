@@ -150,6 +150,7 @@ class Supervisor:
     first: Callable[[Settings, str], Awaitable[object]]
     say: Callable[[str], None]
     children: tuple[Child, ...] = field(default_factory=children)
+    program: tuple[str, ...] = (sys.executable, "-P", "-m", "receiver")
 
     def __post_init__(self) -> None:
         self._postgres = EmbeddedPostgres(self.settings.data_dir)
@@ -273,7 +274,7 @@ class Supervisor:
         try:
             told = {_LIFELINE: str(theirs), _PARENT: str(os.getpid())}
             child.process = await asyncio.create_subprocess_exec(
-                sys.executable, "-P", "-m", "receiver", *child.arguments,
+                *self.program, *child.arguments,
                 stdin=asyncio.subprocess.DEVNULL,
                 # a child's own words never mix with ours: standard output is for data
                 stdout=sys.stderr.fileno(),
@@ -354,9 +355,7 @@ async def _answers_200(url: str, path: str) -> bool:
         async with asyncio.timeout(2):
             reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
             try:
-                writer.write(
-                    f"GET {path} HTTP/1.1\r\nHost: {parts.netloc}\r\nConnection: close\r\n\r\n".encode()
-                )
+                writer.write(f"GET {path} HTTP/1.1\r\nHost: {parts.netloc}\r\nConnection: close\r\n\r\n".encode())
                 answer = await reader.readline()
                 return answer.split(b" ")[1:2] == [b"200"]
             finally:

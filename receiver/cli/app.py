@@ -1,0 +1,36 @@
+"""All commands in one tree. Imports nothing that is slow: each command does that when it runs."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import typer
+
+from receiver.cli import (
+    alerts,
+    cases,
+    catalog,
+    decide,
+    doctor,
+    locks,
+    reference,
+    revision,
+    runs,
+    setup,
+    tokens,
+    up,
+    version,
+)
+from receiver.cli.command import remember
+from receiver.cli.exits import EPILOG
+
+app = typer.Typer(
+    name="gitmedic", no_args_is_help=True, pretty_exceptions_enable=False, epilog=EPILOG,
+    help="Turns a firing alert into a pull request, and a merged pull request into a verified fix.",
+)  # fmt: skip
+app.callback()(remember)
+setup.register(app)
+if importlib.util.find_spec("receiver.cli.demo"):
+    importlib.import_module("receiver.cli.demo").register(app)
+for part in (up, doctor, cases, decide, runs, catalog, revision, alerts, locks, reference, tokens, version):
+    part.register(app)

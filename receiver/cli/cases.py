@@ -1,0 +1,177 @@
+"""`gitmedic case` and `gitmedic dispatch`: what happens and why, and beginning something by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Annotated, Any
+
+import typer
+
+from receiver.cli.command import clean, command, field, given, group, line, run_async, say, show, table
+from receiver.cli.exits import Code
+from receiver.cli.open import office, store
+from receiver.errors import Refused
+
+Id = Annotated[str, typer.Argument(metavar="CASE", help="Id of the case.")]
+_COLUMNS = ("id", "state", "outcome", "alert", "entity", "playbook", "why")
+_FOLLOW_SECONDS = 0.5
+#: how a followed case ended → the command's exit code
+_CODES = {
+    **dict.fromkeys(("fixed", "observed", "diagnosed", "notified", "nothing_to_do", "self_resolved"), Code.OK),
+    **dict.fromkeys(("not_fixed", "no_data"), Code.NOT_VERIFIED),
+    **dict.fromkeys(("refused", "rejected", "expired", "superseded"), Code.REFUSED),
+}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    cases = group("case", "What happened to alerts, and why.")
+    app.add_typer(cases)
+
+    @command(cases, "list")
+    def list_cases(
+        state: Annotated[str, typer.Option("--state", help="proposed, executed, closed, …")] = "",
+        outcome: Annotated[str, typer.Option("--outcome", help="fixed, not_fixed, refused, …")] = "",
+        limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="At most so many.")] = 50,
+        cursor: Annotated[str | None, typer.Option("--cursor", help="`next` of the page before.")] = None,
+    ) -> None:
+        """Cases, newest first."""
+        filters = {name: value for name, value in (("state", state), ("outcome", outcome)) if value}
+        run_async(_list(limit, cursor, filters))
+
+    @command(cases, "show")
+    def show_case(case: Id) -> None:
+        """Everything about one case, with its timeline."""
+        run_async(_show(case))
+
+    @command(cases, "watch")
+    def watch(
+        case: Id,
+        timeout: Annotated[float, typer.Option("--timeout", help="Seconds; 0: for ever.")] = 0,
+    ) -> int:
+        """Follow a case until it is closed; the exit code says how it ended."""
+        return int(run_async(_watch(case, timeout)))
+
+    @command(app, "dispatch")
+    def dispatch(
+        playbook: Annotated[str, typer.Argument(help="Id of a playbook: gitmedic catalog list.")],
+        param: Annotated[
+            list[str], typer.Option("--param", "-e", metavar="NAME=VALUE", help="A parameter; repeat it.")
+        ] = [],  # noqa: B006 - typer copies it
+        reason: Annotated[str, typer.Option("--reason", help="Written on the proposal.")] = "",
+        wait: Annotated[bool, typer.Option("--wait", help="Follow the case until it is closed.")] = False,
+        timeout: Annotated[float, typer.Option("--timeout", help="Seconds, with --wait.")] = 0,
+    ) -> int:
+        """Begin a case by hand. It meets the same policy, the same dry run and the same proposal."""
+        return int(run_async(_dispatch(playbook, param, reason, wait, timeout)))
+
+
+async def _list(limit: int, cursor: str | None, filters: dict[str, str]) -> None:
+    async with store() as opened:
+        page = await opened.archive.cases(limit=limit, cursor=cursor, filters=filters)
+    rows = [[_cell(item, column) for column in _COLUMNS] for item in page.items]
+    show({"items": page.items, "next": page.next}, lambda: table(_COLUMNS, rows))
+    if page.next and not given().json:
+        say(f"more: --cursor {page.next}")
+
+
+async def _show(case: str) -> None:
+    async with store() as opened:
+        found = await opened.archive.case(case)
+    if found is None:
+        raise Refused(f"showing case {case!r}: there is none", next_step="gitmedic case list", reason="unknown_case")
+    show(found, lambda: _print(found))
+
+
+async def _watch(case: str, timeout: float) -> Code:
+    async with store() as opened, asyncio.timeout(timeout or None):
+        return await follow(opened.archive, case)
+
+
+async def follow(archive: Any, case: str) -> Code:
+    """Print the timeline as it grows, until the case is closed."""
+    told = -1
+    while True:
+        found = await archive.case(case)
+        if found is None:
+            raise Refused(
+                f"following case {case!r}: there is none",
+                next_step="gitmedic case list",
+                reason="unknown_case",
+            )
+        for event in found["events"]:
+            if event["seq"] > told:
+                told = event["seq"]
+                show(event, lambda event=event: _print_event(event))  # type: ignore[misc]
+        if found["state"] == "closed":
+            return _CODES.get(found["outcome"], Code.FAILED)
+        await asyncio.sleep(_FOLLOW_SECONDS)
+
+
+async def _dispatch(playbook: str, params: list[str], reason: str, wait: bool, timeout: float) -> Code:
+    from receiver.starter import os_user
+
+    async with office() as opened:
+        revision = await opened.repo.revision(await opened.repo.adopted())
+        known = revision.catalog.playbooks.get(playbook)
+        values = read_params(params, known.params if known else {})
+        case = await opened.doors.dispatch(playbook, values, actor=f"os:{os_user()}", reason=reason)
+        if not wait:
+            show({"schema": 1, "case": case}, lambda: line(case))
+            say(f"next: gitmedic case watch {case}")
+            return Code.OK
+        say(f"case {case}")
+        async with asyncio.timeout(timeout or None):
+            return await follow(opened.store.archive, case)
+
+
+def read_params(given_params: list[str], schema: dict[str, Any]) -> dict[str, Any]:
+    """`name=value` pairs as the playbook's schema types them; text stays text."""
+    properties: dict[str, dict[str, Any]] = schema.get("properties", {})
+    values: dict[str, Any] = {}
+    for pair in given_params:
+        name, equals, text = pair.partition("=")
+        if not equals or not name:
+            raise Refused(
+                f"reading parameter {pair!r:.80}: expected NAME=VALUE",
+                next_step="-e host=web1",
+                reason="invalid",
+            )
+        values[name] = text
+        if properties.get(name, {}).get("type", "string") != "string":
+            try:
+                values[name] = json.loads(text)
+            except ValueError:
+                continue  # the schema says what is wrong with it
+    return values
+
+
+def _cell(item: dict[str, Any], column: str) -> Any:
+    value = item.get(column)
+    return value.get("name") or value.get("labels", {}).get("alertname") if isinstance(value, dict) else value
+
+
+def _print(case: dict[str, Any]) -> None:
+    for name in ("id", "state", "outcome", "why", "alert", "entity", "revision"):
+        if value := _cell(case, name):
+            field(name, value)
+    plan, proposal, run, verified = (case.get(name) or {} for name in ("plan", "proposal", "run", "verification"))
+    if plan:
+        field("plan", f"{plan.get('playbook') or plan.get('action')}: {plan.get('why')}")
+        for name, value in (plan.get("params") or {}).items():
+            field("", f"{name} = {value}")
+    if proposal:
+        field("proposal", f"{proposal.get('url')} ({proposal.get('state', '')})")
+    if run:
+        field("run", f"{run.get('id')} {run.get('status') or ''}")
+    if verified:
+        field("verified", f"{verified.get('verdict')}: {verified.get('why', '')}")
+    line("")
+    for event in case.get("events", ()):
+        _print_event(event)
+
+
+def _print_event(event: dict[str, Any]) -> None:
+    at = str(event.get("at", ""))[:19].replace("T", " ")
+    line(f"{at}  {clean(str(event['kind'])):<20} {clean(str(event['actor'])):<14} {clean(str(event['text']))}")

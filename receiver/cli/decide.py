@@ -1,0 +1,90 @@
+"""`gitmedic approve` and `gitmedic reject`: a person's word at a terminal (rule S9).
+
+Decides nothing by itself: what is approved is shown, its digest is typed, and `receiver.doors` does the rest,
+as it does for the pages.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from receiver.cli.command import clean, command, line, run_async, say, show
+from receiver.cli.open import existing, office
+from receiver.errors import Refused
+
+if TYPE_CHECKING:
+    from receiver.domain.case import Proposed
+
+Id = Annotated[str, typer.Argument(metavar="CASE", help="Id of the case, as `gitmedic case list` shows it.")]
+SHORT = 12
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+
+    @command(app, "approve")
+    def approve(case: Id) -> None:
+        """Approve the proposal of a case and merge it. Asks for its short digest."""
+        run_async(_approve(case))
+
+    @command(app, "reject")
+    def reject(case: Id, why: Annotated[str, typer.Option("--why", help="Written on the proposal.")] = "") -> None:
+        """Close the proposal of a case; nothing will run."""
+        run_async(_reject(case, why))
+
+
+async def _approve(case: str) -> None:
+    from receiver.cli.people import at_terminal, typed
+
+    doing = f"approving case {case}"
+    found = existing()
+    async with office() as opened:
+        person = at_terminal(await opened.doors.policy(), found, doing)
+        proposed = await _proposed(opened, case, doing)
+        _say_all(proposed)
+        typed(proposed.proposal.sha256[:SHORT], doing)
+        data = await opened.doors.approve(case, head_sha=proposed.proposal.head_sha, person=person, via="terminal")
+    show(data, lambda: line(f"case {case}: approved by {person.name}"))
+    say(f"next: gitmedic case watch {case}")
+
+
+async def _reject(case: str, why: str) -> None:
+    from receiver.cli.people import at_terminal
+
+    async with office() as opened:
+        person = at_terminal(await opened.doors.policy(), existing(), f"rejecting case {case}")
+        data = await opened.doors.reject(case, person=person, via="terminal", why=why)
+    show(data, lambda: line(f"case {case}: rejected by {person.name}"))
+
+
+async def _proposed(opened: Any, case: str, doing: str) -> Proposed:
+    from receiver.domain.case import Proposed
+
+    stored = await opened.store.archive.stored(case)
+    if isinstance(stored, Proposed):
+        return stored
+    raise Refused(
+        f"{doing}: it is {stored.kind if stored else 'unknown'}, no open proposal",
+        next_step=f"gitmedic case show {case}" if stored else "gitmedic case list",
+        reason="not_proposed" if stored else "unknown_case",
+    )
+
+
+def _say_all(case: Proposed) -> None:
+    """What the person is about to approve, in full."""
+    run, last = case.runfile, case.rehearsals[-1].result
+    about = f"{case.alert.name} on {case.entity.name if case.entity else 'nothing known'}" if case.alert else ""
+    for name, value in (
+        ("alert", about or f"none: dispatched by {case.requested_by}"),
+        ("playbook", f"{run.playbook}, risk {case.risk}"),
+        ("targets", ", ".join(run.targets)),
+        *((f"  {name}", str(value)) for name, value in run.params.items()),
+        ("reason", run.reason),
+        ("dry run", f"{last.status}, {len(last.changes)} would change, {len(last.not_previewable)} unknown"),
+        *(("  change", change) for change in last.changes),
+        ("expires", f"{run.expires_at:%Y-%m-%d %H:%M} UTC"),
+        ("page", case.proposal.url),
+    ):  # fmt: skip
+        say(f"{name:<10} {clean(value)}")

@@ -1,0 +1,99 @@
+"""`gitmedic run`: what a run did, and stopping one."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+import typer
+
+from receiver.cli.command import clean, command, field, group, line, run_async, show, table
+from receiver.cli.open import office, store
+from receiver.errors import Refused
+
+Id = Annotated[str, typer.Argument(metavar="RUN", help="Id of the run, as its case and its run file show it.")]
+_PAGE = 1000
+_FOLLOW_SECONDS = 0.5
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    runs = group("run", "What runs did, and stopping one.")
+    app.add_typer(runs)
+
+    @command(runs, "show")
+    def show_run(run: Id) -> None:
+        """How a run went: its attempts, and Ansible's counters for each host."""
+        run_async(_show(run))
+
+    @command(runs, "logs")
+    def logs(
+        run: Id,
+        follow: Annotated[bool, typer.Option("--follow", "-f", help="Until the run has ended.")] = False,
+    ) -> None:
+        """The events of a run, oldest first; with --json one object a line."""
+        run_async(_logs(run, follow))
+
+    @command(runs, "cancel")
+    def cancel(run: Id) -> None:
+        """Stop a run; all of its processes end with it. The case ends as cancelled."""
+        run_async(_cancel(run))
+
+
+async def _show(run: str) -> None:
+    async with store() as opened:
+        found = await _run(opened.archive, run)
+    show(found, lambda: _print(found))
+
+
+async def _logs(run: str, follow: bool) -> None:
+    async with store() as opened:
+        await _run(opened.archive, run)
+        after = -1
+        while True:
+            found = await _run(opened.archive, run)
+            events = await opened.archive.run_log(run, after=after, limit=_PAGE)
+            for event in events:
+                after = max(after, int(event["seq"]))
+                show(event, lambda event=event: _print_event(event))  # type: ignore[misc]
+            if events:
+                continue
+            if not follow or found.get("ended_at") or (found.get("status") not in (None, "running")):
+                return
+            await asyncio.sleep(_FOLLOW_SECONDS)
+
+
+async def _cancel(run: str) -> None:
+    from receiver.starter import os_user
+
+    async with office() as opened:
+        await opened.doors.cancel(run, actor=f"os:{os_user()}")
+    show({"schema": 1, "run": run, "cancelling": True}, lambda: line(f"run {run} was told to stop"))
+
+
+async def _run(archive: Any, run: str) -> dict[str, Any]:
+    found: dict[str, Any] | None = await archive.run(run)
+    if found is None:
+        raise Refused(f"looking for run {run!r}: there is none", next_step="gitmedic case list", reason="unknown_run")
+    return found
+
+
+def _print(run: dict[str, Any]) -> None:
+    for name, value in run.items():
+        if isinstance(value, str | int | float) and value != "":
+            field(name, value)
+    stats = run.get("stats") or {}
+    if stats:
+        columns = ("ok", "changed", "failures", "unreachable", "skipped", "rescued", "ignored")
+        rows = [(host, *(row.get(one, 0) for one in columns)) for host, row in stats.items()]
+        table(("host", *columns), rows)
+    for attempt in run.get("attempts") or ():
+        field("attempt", " ".join(str(attempt.get(one) or "") for one in ("mode", "status", "begun_at")))
+
+
+def _print_event(event: dict[str, Any]) -> None:
+    words = [clean(str(event.get(name) or "")) for name in ("kind", "host", "task")]
+    line("  ".join(word for word in words if word))
+    for name in ("text", "diff"):
+        for row in str(event.get(name) or "").splitlines():
+            line(f"    {clean(row, 2000)}")

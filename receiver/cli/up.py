@@ -1,0 +1,104 @@
+"""`gitmedic up`, `serve` and `work`: what keeps running.
+
+`up` ends with 130 after Ctrl-C and with 143 after SIGTERM, when everything it started is gone; a second
+signal kills. `serve` and `work` are its parts, for several machines.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from receiver.cli.command import command, given, line, run_async, say
+from receiver.cli.open import settings
+from receiver.errors import Refused
+
+if TYPE_CHECKING:
+    from receiver.config import Settings
+
+Listen = Annotated[
+    str | None,
+    typer.Option("--listen", metavar="HOST:PORT", help="Default 127.0.0.1:8090. (GITMEDIC_LISTEN)"),
+]
+#: which roles a worker has; both when none is named
+Roles = Annotated[list[str], typer.Option("--role", help="plan or execute; both when not given.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+
+    @command(app, "up")
+    def up(listen: Listen = None) -> int:
+        """Run everything on this machine: PostgreSQL, the server, the planner and the executor."""
+        from receiver import starter, supervisor
+
+        found = settings(listen)
+        _log(found, "up")
+        ended = run_async(supervisor.up(found, first=_first(starter), say=line))
+        return int(ended)
+
+    @command(app, "serve")
+    def serve(listen: Listen = None) -> None:
+        """Run the server alone: hooks, API and pages. Holds no credential for your hosts."""
+        from receiver import supervisor
+
+        supervisor.hold_lifeline()
+        found = settings(listen).without_credentials()
+        supervisor.check_listen(found)
+        _log(found, "serve")
+        from receiver import wiring
+
+        run_async(wiring.serve(found))
+
+    @command(app, "work")
+    def work(
+        role: Roles = [],  # noqa: B006 - typer copies it
+        site: Annotated[str, typer.Option("--site", help="The site that only this executor reaches.")] = "",
+    ) -> None:
+        """Run a worker alone. The plan role holds no credential; the execute role listens on no port."""
+        from receiver import supervisor
+
+        supervisor.hold_lifeline()
+        from receiver.domain.outcome import Role
+
+        roles = [_role(name) for name in role] or list(Role)
+        found = settings()
+        if Role.EXECUTE not in roles:
+            found = found.without_credentials()
+        _log(found, "-".join(roles))
+        from receiver import wiring
+
+        run_async(wiring.work(found, roles, site))
+
+
+def _first(starter: Any) -> Any:
+    """An `up` in an empty directory begins like `init`, without a work tree."""
+
+    async def first(found: Settings, dsn: str) -> None:
+        starter.prepare(found.data_dir)
+        if starter.begin(found):
+            say(f"made a new ops repository in {found.repo.path}; a work tree of it: gitmedic init DIR")
+        await starter.adopt(found, dsn)
+
+    return first
+
+
+def _role(name: str) -> Any:
+    from receiver.domain.outcome import Role
+
+    try:
+        return Role(name)
+    except ValueError:
+        raise Refused(
+            f"starting a worker: {name!r} is no role",
+            next_step="--role plan or --role execute",
+            reason="invalid",
+        ) from None
+
+
+def _log(found: Settings, process: str) -> None:
+    from receiver.adapters.telemetry.log import configure_log
+
+    log = found.log.model_copy(update={"level": "debug"}) if given().verbose else found.log
+    configure_log(log, process=process)
