@@ -206,11 +206,7 @@ def still_firing(merge: Merge) -> str | None:
     if not merge.has_alert:
         return NotHere("a person asked, not an alert")
     reading = merge.reading
-    return (
-        None
-        if reading and reading.verdict is Verdict.STILL_FIRING
-        else (reading.why if reading else "not asked")
-    )
+    return None if reading and reading.verdict is Verdict.STILL_FIRING else (reading.why if reading else "not asked")
 
 
 def still_confirmed(merge: Merge) -> str | None:
@@ -230,9 +226,7 @@ def nothing_in_the_way(merge: Merge) -> str | None:
 
 def is_fresh(merge: Merge) -> str | None:
     """Rule S2: what was approved before a restore, a move or a silence needs a fresh approval."""
-    return (
-        None if merge.fresh else "approved before this instance was restored, moved or silent: approve again"
-    )
+    return None if merge.fresh else "approved before this instance was restored, moved or silent: approve again"
 
 
 def isolation_allowed(merge: Merge) -> str | None:

@@ -53,9 +53,7 @@ def read_yaml(content: bytes, *, where: str, limit: int = 1 << 20) -> Any:
     try:
         return yaml.load(text, Loader=_Strict)  # noqa: S506 - a subclass of the safe loader
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise Invalid(
-            f"not YAML that is read here: {' '.join(str(error).split())[:300]}", where=where
-        ) from error
+        raise Invalid(f"not YAML that is read here: {' '.join(str(error).split())[:300]}", where=where) from error
 
 
 def read_mapping(content: bytes, *, where: str, limit: int = 1 << 20) -> dict[str, Any]:

@@ -33,17 +33,11 @@ class Unresolved(Record):
 def resolve(labels: Mapping[str, str], inventory: Inventory) -> Entity | Unresolved:
     """The one host of the inventory whose matchers hold for these labels."""
     found = [
-        host
-        for host in inventory.hosts.values()
-        if any(Matchers.parse(text).matches(labels) for text in host.match)
+        host for host in inventory.hosts.values() if any(Matchers.parse(text).matches(labels) for text in host.match)
     ]
     if len(found) != 1:
         names = tuple(host.name for host in found)
-        reason = (
-            f"{len(names)} hosts match: {', '.join(names[:5])}"
-            if names
-            else "no host of the inventory matches"
-        )
+        reason = f"{len(names)} hosts match: {', '.join(names[:5])}" if names else "no host of the inventory matches"
         return Unresolved(reason=reason, candidates=names)
     host = found[0]
     return Entity(

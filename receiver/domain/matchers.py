@@ -35,9 +35,7 @@ class Matchers:
 
     def matches(self, labels: Mapping[str, str]) -> bool:
         """Whether all hold; a missing label is the empty string."""
-        return all(
-            _holds(op, value, pattern, labels.get(name, "")) for op, name, value, pattern in self._matchers
-        )
+        return all(_holds(op, value, pattern, labels.get(name, "")) for op, name, value, pattern in self._matchers)
 
     @property
     def count(self) -> int:
@@ -79,9 +77,7 @@ def _pattern(text: str, pattern: str) -> Any:
     try:
         return re2.compile(pattern, _OPTIONS)
     except re2.error as error:
-        raise Invalid(
-            f"{text!r} has the pattern {pattern!r}, which RE2 does not read", next_step=_NEXT
-        ) from error
+        raise Invalid(f"{text!r} has the pattern {pattern!r}, which RE2 does not read", next_step=_NEXT) from error
 
 
 def _holds(op: str, value: str, pattern: Any, found: str) -> bool:

@@ -200,9 +200,7 @@ def _check_schema(playbook: Playbook, where: str) -> None:
         if "x-kind" in one and one.get("type") != "string":
             raise Invalid(f"params.{name}: what names a thing is a string", where=where)
     if properties.get(playbook.targets.param, {}).get("x-kind") != "host":
-        raise Invalid(
-            f"targets.param: {playbook.targets.param!r} is no parameter of x-kind host", where=where
-        )
+        raise Invalid(f"targets.param: {playbook.targets.param!r} is no parameter of x-kind host", where=where)
 
 
 def _check_handles(playbook: Playbook, where: str) -> None:

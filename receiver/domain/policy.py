@@ -126,9 +126,7 @@ def targets_fit(seen: Proposed) -> str | None:
         return f"host {unknown[0]!r} is not in the inventory"
     count = len(seen.targets)
     return (
-        None
-        if 1 <= count <= playbook.targets.max_hosts
-        else f"{count} targets, not 1 to {playbook.targets.max_hosts}"
+        None if 1 <= count <= playbook.targets.max_hosts else f"{count} targets, not 1 to {playbook.targets.max_hosts}"
     )
 
 

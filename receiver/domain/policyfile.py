@@ -111,9 +111,7 @@ def window_covers(window: Window, moment: datetime, labels: Mapping[str, str]) -
         return False
     if _is_single(window.start):
         zone = ZoneInfo(window.zone)
-        start, end = (
-            datetime.fromisoformat(text).replace(tzinfo=zone) for text in (window.start, window.end)
-        )
+        start, end = (datetime.fromisoformat(text).replace(tzinfo=zone) for text in (window.start, window.end))
         return start <= moment < end
     local = moment.astimezone(ZoneInfo(window.zone))
     start_at, end_at, now = time.fromisoformat(window.start), time.fromisoformat(window.end), local.time()
@@ -129,9 +127,7 @@ def read_policy(content: bytes) -> Policy:
     plain = read_mapping(content, where=_WHERE)
     approvals = _section(plain, "approvals", {"solo"})
     isolation = _section(plain, "isolation", {"none_allowed"})
-    limits = {
-        _limit_name(key): _seconds(key, value) for key, value in _section(plain, "limits", None).items()
-    }
+    limits = {_limit_name(key): _seconds(key, value) for key, value in _section(plain, "limits", None).items()}
     sources = {name: _mode(name, said) for name, said in _section(plain, "sources", None).items()}
     known = {"mode", "people", "maintenance", "rules"}
     unknown = set(plain) - known
@@ -152,9 +148,7 @@ def read_policy(content: bytes) -> Policy:
         )
     except ValidationError as error:
         first = error.errors()[0]
-        raise Invalid(
-            f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}", where=_WHERE
-        ) from error
+        raise Invalid(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}", where=_WHERE) from error
     _check(policy)
     return policy
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
+from pydantic import ConfigDict
+
 from receiver.domain.record import Record
 
 
@@ -24,7 +26,9 @@ class JobHost(Record):
 
 
 class Job(Record):
-    """Everything one child process needs; nothing is looked up later."""
+    """Everything one child process needs; nothing is looked up later. Bytes travel as base64 in JSON."""
+
+    model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
 
     run_id: str
     mode: Literal["check", "run"]

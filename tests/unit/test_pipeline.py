@@ -113,7 +113,18 @@ async def test_alert_to_verified_fix(world: World) -> None:
     kinds = [event.kind for event in world.cases.rows[case].events if event.kind != "case.waiting"]
     assert kinds == [
         f"case.{kind}"
-        for kind in "triaged investigated planned vetted rehearsed proposed approved executed verified closed".split()
+        for kind in [
+            "triaged",
+            "investigated",
+            "planned",
+            "vetted",
+            "rehearsed",
+            "proposed",
+            "approved",
+            "executed",
+            "verified",
+            "closed",
+        ]
     ]
     assert world.locks.held == {}
     assert world.ledger.slots[case] is False
@@ -154,9 +165,7 @@ async def test_a_failed_run(world: World) -> None:
 
 @pytest.mark.anyio
 async def test_observe_touches_no_host() -> None:
-    world = World(
-        {**FILES, "policy.yml": POLICY.replace(b"mode: propose\n", b"mode: observe\n", 1)}, RulesPlanner()
-    )
+    world = World({**FILES, "policy.yml": POLICY.replace(b"mode: propose\n", b"mode: observe\n", 1)}, RulesPlanner())
     case = world.fire(alert())
     end = await closed(world, case)
     assert end.outcome is Outcome.OBSERVED

@@ -141,9 +141,7 @@ async def test_a_stage_whose_lease_is_lost_is_cancelled(world: World, monkeypatc
 
     world.facts.gather = slow  # type: ignore[method-assign,assignment]
     world.fire(alert())
-    worker = Worker(
-        world.ports, LosingCases(), WorldClearances(world), roles=ROLES, name="test", poll_seconds=0.01
-    )
+    worker = Worker(world.ports, LosingCases(), WorldClearances(world), roles=ROLES, name="test", poll_seconds=0.01)
     await until(worker, lambda: ended)
     assert ended == ["cancelled"]
 

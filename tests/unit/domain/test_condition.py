@@ -10,9 +10,7 @@ from receiver.errors import Invalid
 
 
 def fact(kind: str, value: str | float | bool) -> Fact:
-    return Fact(
-        id="f1", kind=kind, value=value, source="x", trusted=True, taken_at=datetime(2026, 1, 1, tzinfo=UTC)
-    )
+    return Fact(id="f1", kind=kind, value=value, source="x", trusted=True, taken_at=datetime(2026, 1, 1, tzinfo=UTC))
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,7 @@ import pytest
 from receiver.domain.text import fence, plain, span
 
 
-@pytest.mark.parametrize(
-    "text", ["a`b", "``", "`" * 9, "a | b", "x\n# title\n@team", "\u202eevil\u200b", "<b>"]
-)
+@pytest.mark.parametrize("text", ["a`b", "``", "`" * 9, "a | b", "x\n# title\n@team", "\u202eevil\u200b", "<b>"])
 def test_a_span_is_one_line_that_nothing_inside_can_close(text: str) -> None:
     shown = span(text)
     assert "\n" not in shown

@@ -1,0 +1,97 @@
+"""ansible-runner's events as lines of a run; what a run would change, and what could not be previewed."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from receiver.adapters.runner.clean import clean, diff_text
+from receiver.domain.run import RunEvent, RunStats
+
+_KINDS = {
+    "playbook_on_play_start": "play",
+    "playbook_on_task_start": "task",
+    "playbook_on_handler_task_start": "task",
+    "runner_on_ok": "ok",
+    "runner_on_failed": "failed",
+    "runner_on_skipped": "skipped",
+    "runner_on_unreachable": "unreachable",
+    "runner_item_on_ok": "item",
+    "runner_item_on_failed": "item",
+    "playbook_on_stats": "stats",
+    "warning": "warning",
+    "deprecated": "warning",
+    "error": "error",
+}
+_NOT_PREVIEWABLE = ("check mode", "check_mode")
+_STATS = ("ok", "changed", "failures", "skipped", "rescued", "ignored")
+
+
+class Reader:
+    """Turns one run's events into lines and sums."""
+
+    def __init__(self, *, check: bool) -> None:
+        self._check = check
+        self._seq = 0
+        self.changes: list[str] = []
+        self.not_previewable: list[str] = []
+        self.stats: dict[str, RunStats] = {}
+        self.failure = ""
+        self.has_stats = False
+
+    def read(self, event: dict[str, Any]) -> RunEvent | None:
+        """The line of an event, None for those that nobody looks at."""
+        kind = _KINDS.get(str(event.get("event")))
+        data = event.get("event_data") or {}
+        if kind is None:
+            return None
+        if kind == "stats":
+            self._sum(data)
+        said = data.get("res")
+        result: dict[str, Any] = said if isinstance(said, dict) else {}
+        host, task = clean(str(data.get("host", "")), 200), clean(str(data.get("task", "")), 300)
+        if kind == "ok" and result.get("changed"):
+            kind = "changed"
+            self.changes.append(f"{host}: {task}")
+        text = _text(kind, event, data, result)
+        if kind in ("failed", "unreachable") and not data.get("ignore_errors"):
+            self.failure = self.failure or f"{host}: {task}: {text}"[:400]
+        line = RunEvent(
+            seq=self._seq,
+            at=datetime.now(UTC),
+            kind=kind,
+            host=host,
+            task=task,
+            text=text,
+            diff=diff_text(result["diff"]) if result.get("diff") and "censored" not in result else "",
+        )
+        self._seq += 1
+        return line
+
+    def read_skips(self, lines: str) -> None:
+        """What the callback noted: one JSON line per skipped task, with the reason."""
+        for line in lines.splitlines():
+            skip = json.loads(line)
+            if self._check and any(word in skip["msg"] for word in _NOT_PREVIEWABLE):
+                name = f"{clean(skip['host'], 200)}: {clean(skip['task'], 300)}"
+                self.not_previewable.append(name)
+
+    def _sum(self, data: dict[str, Any]) -> None:
+        self.has_stats = True
+        for host in data.get("processed", {}):
+            counts = {name: int(data.get(name, {}).get(host, 0)) for name in _STATS}
+            self.stats[host] = RunStats(unreachable=int(data.get("dark", {}).get(host, 0)), **counts)
+
+
+def _text(kind: str, event: dict[str, Any], data: dict[str, Any], result: dict[str, Any]) -> str:
+    if "censored" in result:
+        return "(hidden: no_log)"
+    if kind == "play":
+        return clean(str(data.get("name") or data.get("play") or ""))
+    if kind in ("warning", "error"):
+        return clean(str(event.get("stdout", "")))
+    parts = [str(result[name]) for name in ("msg", "stderr", "reason", "skip_reason") if result.get(name)]
+    if kind in ("ok", "changed") and isinstance(result.get("stdout"), str) and result["stdout"]:
+        parts.append(result["stdout"])
+    return clean("\n".join(dict.fromkeys(parts)))

@@ -1,0 +1,135 @@
+"""SSH hosts: the run reaches what was approved, and its key opens nothing else (rule S7)."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from receiver.adapters.runner.ansible import AnsibleRunner
+from receiver.adapters.runner.settings import RunnerSettings
+from receiver.domain.run import Job, JobHost, RunEvent, RunResult
+from receiver.identity import new_id
+from tests.fix_sshd import SshHost
+
+PLAY = b"""
+- name: Reach
+  hosts: targets
+  gather_facts: false
+  tasks:
+    - name: Who
+      ansible.builtin.command:
+        argv: [id, -u]
+      changed_when: false
+    - name: Elsewhere
+      ansible.builtin.command:
+        argv: [ssh, -F, "{{ config }}", -p, "{{ gm_port }}", "{{ gm_user }}@127.0.0.1", "true"]
+      delegate_to: localhost
+      vars:
+        ansible_connection: local
+      changed_when: false
+      failed_when: false
+      register: elsewhere
+      when: gm_port is defined
+    - name: Say
+      ansible.builtin.debug:
+        msg: "elsewhere rc={{ elsewhere.rc | default('none') }}"
+"""
+
+Start = Callable[[str, str], SshHost]
+
+
+class Key:
+    def __init__(self, base: Path) -> None:
+        self.file = base / "id"
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "t", "-f", str(self.file)], check=True)
+        self.public = self.file.with_suffix(".pub").read_text()
+
+
+def job(hosts: Sequence[SshHost], params: dict[str, Any] | None = None, isolation: str = "bwrap") -> Job:
+    targets = [
+        JobHost(name=host.name, address="127.0.0.1", port=host.port, user=host.user, python="/usr/bin/python3",
+                variables={"config": "/job/ssh_config"})
+        for host in hosts
+    ]  # fmt: skip
+    return Job.model_validate(
+        {
+            "run_id": new_id(), "mode": "run", "playbook_id": "t", "files": {"playbook.yml": PLAY}, "hosts": targets,
+            "params": params or {}, "credentials": ("ssh",), "isolation": isolation, "timeout_seconds": 60,
+        }
+    )  # fmt: skip
+
+
+async def run(tmp_path: Path, key: Key, known: Sequence[str], given: Job) -> tuple[RunResult, list[RunEvent]]:
+    data = tmp_path / "data"
+    data.mkdir(exist_ok=True)
+    (data / "known_hosts").write_text("\n".join(known) + "\n")
+    runner = AnsibleRunner(RunnerSettings(), data_dir=data, keys={"ssh": key.file})
+    events: list[RunEvent] = []
+
+    async def record(batch: Sequence[RunEvent]) -> None:
+        events.extend(batch)
+
+    async def never() -> bool:
+        return False
+
+    return await runner.run(given, record, never), events
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("isolation", ["bwrap", "none"])
+async def test_a_run_reaches_the_approved_hosts(tmp_path: Path, ssh_hosts: Start, isolation: str) -> None:
+    key = Key(tmp_path)
+    hosts = [ssh_hosts("one", key.public), ssh_hosts("two", key.public)]
+    result, _ = await run(tmp_path, key, [host.known_line for host in hosts], job(hosts, isolation=isolation))
+    assert result.status == "successful", result.why
+    assert set(result.stats) == {"one", "two"}
+
+
+@pytest.mark.anyio
+async def test_the_key_opens_no_other_host(tmp_path: Path, ssh_hosts: Start) -> None:
+    key = Key(tmp_path)
+    approved, other = ssh_hosts("approved", key.public), ssh_hosts("other", key.public)
+    params = {"port": str(other.port), "user": other.user}
+    # the run may know the other host's key and name it; the agent still refuses to speak for it
+    (tmp_path / "extra").write_text(other.known_line)
+    result, events = await run(
+        tmp_path, key, [approved.known_line, other.known_line], job([approved], params)
+    )
+    assert result.status == "successful", result.why
+    said = [event.text for event in events if event.task == "Say"]
+    assert any("elsewhere rc=255" in text for text in said), said
+    # the same key does open it without the agent's constraints
+    direct = subprocess.run(
+        ["ssh", "-F", "/dev/null", "-i", str(key.file), "-o", "StrictHostKeyChecking=no", "-o", "BatchMode=yes", "-o",
+         f"UserKnownHostsFile={tmp_path / 'extra'}", "-p", str(other.port), f"{other.user}@127.0.0.1", "true"],
+        capture_output=True, check=False,
+    )  # fmt: skip
+    assert direct.returncode == 0, direct.stderr
+
+
+@pytest.mark.anyio
+async def test_a_changed_host_key_is_not_believed(tmp_path: Path, ssh_hosts: Start) -> None:
+    key = Key(tmp_path)
+    host, other = ssh_hosts("one", key.public), ssh_hosts("two", key.public)
+    result, _ = await run(tmp_path, key, [f"[127.0.0.1]:{host.port} {other.host_key}"], job([host]))
+    assert result.status == "failed" and result.stats["one"].unreachable == 1
+
+
+@pytest.mark.anyio
+async def test_an_unknown_host_key_is_refused_before_anything_runs(tmp_path: Path, ssh_hosts: Start) -> None:
+    key = Key(tmp_path)
+    result, events = await run(tmp_path, key, [], job([ssh_hosts("one", key.public)]))
+    assert result.status == "failed" and "is not known" in result.why and events == []
+
+
+@pytest.mark.anyio
+async def test_two_hosts_with_one_key_are_refused(tmp_path: Path, ssh_hosts: Start) -> None:
+    key = Key(tmp_path)
+    one, two = ssh_hosts("one", key.public), ssh_hosts("two", key.public)
+    known = [one.known_line, f"[127.0.0.1]:{two.port} {one.host_key}"]
+    result, events = await run(tmp_path, key, known, job([one, two]))
+    assert result.status == "failed" and "has the host key of one" in result.why and events == []
