@@ -53,6 +53,7 @@ _ONLY: dict[str, tuple[str, ...]] = {
 }
 _CREDENTIALS = "GITMEDIC_CREDENTIALS"
 _LIFELINE, _PARENT = "GITMEDIC_LIFELINE", "GITMEDIC_PARENT"
+_BEGUN = b"b"
 
 
 @dataclass
@@ -62,14 +63,28 @@ class Child:
     name: str
     arguments: tuple[str, ...]
     process: asyncio.subprocess.Process | None = None
-    #: our end of a pipe whose other end the child watches
-    lifeline: int | None = None
+    #: our end of a pair whose other end the child watches, and speaks into once when it has begun
+    lifeline: socket.socket | None = None
     expected: bool = False  #: it was asked to end, to be started again
+    has_begun: bool = False
 
     @property
     def pid(self) -> int | None:
         """While it runs."""
         return self.process.pid if self.process and self.process.returncode is None else None
+
+    def begun(self) -> bool:
+        """Whether it runs and has read its settings."""
+        if self.lifeline is not None and self.pid and not self.has_begun:
+            with contextlib.suppress(BlockingIOError):
+                self.has_begun = self.lifeline.recv(1) == _BEGUN
+        return self.pid is not None and self.has_begun
+
+    def let_go(self) -> None:
+        """Close our end; a child that still lives ends."""
+        if self.lifeline is not None:
+            self.lifeline.close()
+        self.lifeline, self.has_begun = None, False
 
     def send(self, number: signal.Signals) -> None:
         """A signal, to this child only."""
@@ -118,23 +133,33 @@ def check_listen(settings: Settings) -> None:
         ) from None
 
 
-def hold_lifeline() -> None:
-    """In a child, first of all: end when the supervisor is gone, whatever took it away."""
+def hold_lifeline() -> Callable[[], None]:
+    """In a child, first of all: end when the supervisor is gone, whatever took it away.
+
+    Gives what to call when the settings are read and the work begins.
+    """
     number = os.environ.pop(_LIFELINE, None)
     parent = os.environ.pop(_PARENT, None)
     if number is None:
-        return
-    os.set_inheritable(int(number), False)
+        return lambda: None
+    lifeline = socket.socket(fileno=int(number))
+    lifeline.set_inheritable(False)
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if str(os.getppid()) != parent:
         raise SystemExit("the supervisor ended while this process began")
-    threading.Thread(target=_watch, args=(int(number),), daemon=True, name="lifeline").start()
+    threading.Thread(target=_watch, args=(lifeline,), daemon=True, name="lifeline").start()
+
+    def begun() -> None:
+        with contextlib.suppress(OSError):
+            lifeline.send(_BEGUN)
+
+    return begun
 
 
-def _watch(number: int) -> None:
+def _watch(lifeline: socket.socket) -> None:
     with contextlib.suppress(OSError):
-        while os.read(number, 1):
+        while lifeline.recv(1):
             pass
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(GRACE_SECONDS)
@@ -267,23 +292,20 @@ class Supervisor:
             )
 
     async def _spawn(self, child: Child) -> asyncio.subprocess.Process:
-        if child.lifeline is not None:
-            os.close(child.lifeline)
-            child.lifeline = None
-        theirs, child.lifeline = os.pipe()
-        try:
-            told = {_LIFELINE: str(theirs), _PARENT: str(os.getpid())}
+        child.let_go()
+        child.lifeline, theirs = socket.socketpair()
+        child.lifeline.setblocking(False)
+        with theirs:
+            told = {_LIFELINE: str(theirs.fileno()), _PARENT: str(os.getpid())}
             child.process = await asyncio.create_subprocess_exec(
                 *self.program, *child.arguments,
                 stdin=asyncio.subprocess.DEVNULL,
                 # a child's own words never mix with ours: standard output is for data
                 stdout=sys.stderr.fileno(),
                 env=environment(child.name, self.settings, os.environ) | told,
-                pass_fds=(theirs,),
+                pass_fds=(theirs.fileno(),),
                 start_new_session=True,  # Ctrl-C at the terminal is ours to pass on
             )  # fmt: skip
-        finally:
-            os.close(theirs)
         log.info("child.started", child=child.name, pid=child.process.pid)
         return child.process
 
@@ -291,7 +313,7 @@ class Supervisor:
         """The ready line, once an alert would be stored and every child runs."""
         url = self.settings.web.local_url
         while True:
-            if await _answers_200(url, "/readyz") and all(child.pid for child in self.children):
+            if all([child.begun() for child in self.children]) and await _answers_200(url, "/readyz"):
                 break
             await asyncio.sleep(0.1)
         self._is_ready = True
@@ -312,9 +334,7 @@ class Supervisor:
                 child.send(signal.SIGKILL)
         await gone
         for child in self.children:
-            if child.lifeline is not None:
-                os.close(child.lifeline)
-                child.lifeline = None
+            child.let_go()
         if self._hard.is_set() and self._postgres.pid:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._postgres.pid, signal.SIGQUIT)

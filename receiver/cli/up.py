@@ -43,12 +43,13 @@ def register(app: typer.Typer) -> None:
         """Run the server alone: hooks, API and pages. Holds no credential for your hosts."""
         from receiver import supervisor
 
-        supervisor.hold_lifeline()
+        begun = supervisor.hold_lifeline()
         found = settings(listen).without_credentials()
         supervisor.check_listen(found)
         _log(found, "serve")
         from receiver import wiring
 
+        begun()
         run_async(wiring.serve(found))
 
     @command(app, "work")
@@ -59,7 +60,7 @@ def register(app: typer.Typer) -> None:
         """Run a worker alone. The plan role holds no credential; the execute role listens on no port."""
         from receiver import supervisor
 
-        supervisor.hold_lifeline()
+        begun = supervisor.hold_lifeline()
         from receiver.domain.outcome import Role
 
         roles = [_role(name) for name in role] or list(Role)
@@ -69,6 +70,7 @@ def register(app: typer.Typer) -> None:
         _log(found, "-".join(roles))
         from receiver import wiring
 
+        begun()
         run_async(wiring.work(found, roles, site))
 
 
