@@ -27,6 +27,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from receiver.adapters.proof.settings import SourceSettings
 from receiver.adapters.repo.settings import RepoSettings
 from receiver.adapters.runner.settings import RunnerSettings
 from receiver.adapters.telemetry.settings import LogSettings
@@ -64,6 +65,14 @@ def _web_address(value: str) -> str:
     if value and (parts.scheme not in ("http", "https") or not parts.hostname or parts.query):
         raise ValueError("expected http://HOST or https://HOST, as people type it")
     return value.rstrip("/")
+
+
+def _one_name_each(sources: tuple[SourceSettings, ...]) -> tuple[SourceSettings, ...]:
+    names = [source.name for source in sources]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"two sources are named {twice!r}")
+    return sources
 
 
 class _Section(BaseModel):
@@ -170,7 +179,7 @@ class Settings(BaseSettings):
     demo: bool = Field(False, description="marks a directory made by `gitmedic demo`; in the file only")
     database: DatabaseSettings = DatabaseSettings()
     web: WebSettings = WebSettings()
-    sources: tuple[dict[str, Any], ...] = ()
+    sources: Annotated[tuple[SourceSettings, ...], AfterValidator(_one_name_each)] = ()
     credentials: dict[str, CredentialSettings] = {}
     runner: RunnerSettings = RunnerSettings()
     repo: RepoSettings
@@ -265,9 +274,10 @@ def problems(settings: Settings) -> list[Refused]:
                 check_secret(credential.file, what=f"credential {name!r}")
             except Refused as error:
                 found.append(error)
-    if settings.file.exists() and (urlsplit(settings.database.url.get_secret_value()).password):
+    password = urlsplit(settings.database.url.get_secret_value()).password
+    if settings.file.exists() and (password or any(source.headers for source in settings.sources)):
         try:
-            check_secret(settings.file, what="the database password")
+            check_secret(settings.file, what="a password or a header")
         except Refused as error:
             found.append(error)
     return found
@@ -281,6 +291,8 @@ def shown(settings: Settings) -> dict[str, Any]:
     if parts.password:
         url = url.replace(f":{parts.password}@", f":{HIDDEN}@", 1)
     plain["database"]["url"] = url
+    for source in plain["sources"]:
+        source["headers"] = dict.fromkeys(source["headers"], HIDDEN)
     hidden: dict[str, Any] = _hide(plain)
     return hidden
 

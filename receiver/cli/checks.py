@@ -6,16 +6,18 @@ To add one, write it and add it to `CHECKS`. None of them changes anything.
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 import stat
 import sys
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from receiver.cli.doctor import Row
 from receiver.config import Settings, problems
-from receiver.errors import Refused
+from receiver.errors import Refused, Unavailable
 
 _LITTLE_BYTES, _TOO_LITTLE_BYTES = 2 << 30, 200 << 20
 _SKEW_SECONDS = 5.0
@@ -94,7 +96,6 @@ async def database(settings: Settings) -> list[Row]:
     version, now = row or ("unknown", datetime.now(UTC))
     missing = sorted(set(migrations()) - applied)
     skew = abs((datetime.now(UTC) - now).total_seconds())
-    is_far = skew > _SKEW_SECONDS
     return [
         Row("ok", "database", str(version).split(" on ")[0]),
         Row(
@@ -103,12 +104,7 @@ async def database(settings: Settings) -> list[Row]:
             f"missing: {', '.join(missing)}" if missing else f"{len(applied)} applied",
             "gitmedic up" if missing else "",
         ),
-        Row(
-            "bad" if is_far else "ok",
-            "clock",
-            f"{skew:.1f} s from the database",
-            "let both keep time by NTP" if is_far else "",
-        ),
+        _clock("database", skew),
     ]
 
 
@@ -147,6 +143,69 @@ async def revision(settings: Settings) -> list[Row]:
     return [*rows, *_modes(settings, content.policy)]
 
 
+async def sources(settings: Settings) -> list[Row]:
+    """Each source answers, keeps our time, and says by its jobs who speaks for whom (rule S3)."""
+    from receiver.adapters.proof.client import PrometheusClient
+
+    rows: list[Row] = []
+    for source in settings.sources:
+        name = f"source {source.name}"
+        if source.kind != "prometheus":
+            rows.append(Row("ok", name, f"kind {source.kind}: no API is asked"))
+            continue
+        client = PrometheusClient(source)
+        try:
+            groups = await client.rules()
+            jobs = {row.labels.get("job", "") for row in await client.instant("count by (job) (up)")} - {""}
+            clock = await client.instant("vector(time())")
+        except Unavailable as error:
+            rows.append(Row("bad", name, error.message, f"correct its url in {settings.file}"))
+            continue
+        finally:
+            await client.aclose()
+        rows.append(Row("ok", name, f"{len(groups)} groups of rules, {len(jobs)} jobs"))
+        rows.append(_clock(name, abs(time.time() - clock[0].value)))
+        rows += _jobs(name, jobs, source.jobs)
+    return rows
+
+
+#: what a job's name says about whom it may speak for; the first that matches
+_SPEAKS = (
+    (re.compile(r"push|federat", re.IGNORECASE), None),
+    (re.compile(r"blackbox|probe|snmp|ping|icmp|http", re.IGNORECASE), "any"),
+    (re.compile(r"cadvisor|docker|pve|proxmox|libvirt|podman|kube", re.IGNORECASE), "guests"),
+    (re.compile(r"node|windows|smart|zfs|systemd", re.IGNORECASE), "self"),
+)
+
+
+def proposed_jobs(jobs: Iterable[str]) -> dict[str, str]:
+    """A first list for `jobs`; what only repeats others' words (push, federation) is never in it."""
+    found: dict[str, str] = {}
+    for job in sorted(jobs):
+        word = next((word for pattern, word in _SPEAKS if pattern.search(job)), None)
+        if word is not None:
+            found[job] = word
+    return found
+
+
+def _jobs(name: str, jobs: set[str], known: Mapping[str, str]) -> list[Row]:
+    fresh = {job: word for job, word in proposed_jobs(jobs).items() if job not in known}
+    if known and not fresh:
+        return [Row("ok", f"{name}: jobs", ", ".join(f"{job}={word}" for job, word in known.items()))]
+    if not fresh:
+        return [Row("warn", f"{name}: jobs", "none is listed, so no alert is confirmed", "set `jobs` of it")]
+    listed = ", ".join(f'"{job}" = "{word}"' for job, word in (dict(known) | fresh).items())
+    # a job counts only while its scrape config does not take labels from others
+    fix = f"jobs = {{ {listed} }}, without those that have honor_labels"
+    return [Row("warn", f"{name}: jobs", f"not listed: {', '.join(fresh)}", fix)]
+
+
+def _clock(name: str, skew: float) -> Row:
+    is_far = skew > _SKEW_SECONDS
+    fix = "let both keep time by NTP" if is_far else ""
+    return Row("bad" if is_far else "ok", f"{name}: clock", f"{skew:.1f} s from ours", fix)
+
+
 def _modes(settings: Settings, policy: Any) -> list[Row]:
     return [
         Row("ok", f"source {name}", f"mode {policy.mode_of(name)}")
@@ -175,5 +234,6 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("data directory", files),
     ("database", database),
     ("server", server),
+    ("sources", sources),
     ("revision", revision),
 )

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 SCOPES = ("read", "alerts:write", "dispatch", "admin")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+#: as in `[[sources]]`
+_SOURCE = re.compile(r"[a-z0-9][a-z0-9_-]{0,40}")
 
 
 def register(app: typer.Typer) -> None:
@@ -84,12 +86,16 @@ async def _create(scope: str, name: str, source: str) -> None:
             reason="invalid",
         )
     name = name or f"{scope.replace(':', '-')}-{secrets.token_hex(3)}"
-    for what, value in (("name", name), ("source", source or name)):
-        if not _NAME.fullmatch(value):
-            raise Refused(
-                f"making a token: {what} {value!r:.80} has more than letters, digits, dot, dash, underscore",
-                next_step=f"--{what} home", reason="invalid",
-            )  # fmt: skip
+    if not _NAME.fullmatch(name):
+        raise Refused(
+            f"making a token: name {name!r:.80} has more than letters, digits, dot, dash, underscore",
+            next_step="--name home", reason="invalid",
+        )  # fmt: skip
+    if source and not _SOURCE.fullmatch(source):
+        raise Refused(
+            f"making a token: source {source!r:.80} has more than small letters, digits, dash, underscore",
+            next_step="--source home", reason="invalid",
+        )  # fmt: skip
     async with _borrowed() as store:
         secret = await store.access.create_token(name, scope, source=source, created_by=f"os:{os_user()}")
     data = {"schema": 1, "name": name, "scope": scope, "source": source, "token": secret}

@@ -113,6 +113,22 @@ def test_a_database_password_is_never_shown(tmp_path):
     assert "s3cret" not in caught.value.message
 
 
+def test_headers_of_sources_are_never_shown(tmp_path):
+    text = "[[sources]]\nname = 'home'\nurl = 'http://p'\nheaders = {Authorization = 'Bearer s3cret'}\n"
+    settings = _load(tmp_path, text)
+    assert config.shown(settings)["sources"][0]["headers"] == {"Authorization": "(hidden)"}
+    settings.file.chmod(0o644)
+    assert "a password or a header" in config.problems(settings)[0].message
+    with pytest.raises(Invalid) as caught:
+        _load(tmp_path, text.replace("'Bearer s3cret'", "['s3cret']"))
+    assert "s3cret" not in caught.value.message
+
+
+def test_two_sources_have_two_names(tmp_path):
+    with pytest.raises(Invalid, match="two sources are named 'a'"):
+        _load(tmp_path, "[[sources]]\nname = 'a'\n[[sources]]\nname = 'a'\n")
+
+
 def test_secret_files_must_be_private(tmp_path):
     secret = tmp_path / "key"
     settings = _load(tmp_path, f"[credentials.ssh]\nkind = 'ssh_key'\nfile = '{secret}'\nhosts = ['web1']\n")
@@ -130,7 +146,7 @@ def test_secret_files_must_be_private(tmp_path):
 def test_a_file_with_a_password_must_be_private(tmp_path):
     settings = _load(tmp_path, "[database]\nurl = 'postgresql://a:b@c/d'\n")
     settings.file.chmod(0o644)
-    assert "database password" in config.problems(settings)[0].message
+    assert "a password or a header" in config.problems(settings)[0].message
     settings.file.chmod(0o600)
     assert config.problems(settings) == []
 
