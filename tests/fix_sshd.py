@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.machine import free_port, required
+
 #: as root, sshd wants /run/sshd and an account of its own; it gets both in a mount namespace of its own, where
 #: /run and /etc/passwd are ours and the machine's stay as they are
 _TESTER = "gitmedic-tester"
@@ -52,24 +54,6 @@ class SshHost:
     def known_line(self) -> str:
         """As known_hosts wants it."""
         return f"[127.0.0.1]:{self.port} {self.host_key}"
-
-
-def required(program: str) -> str:
-    """Where a program is; with CI=true a missing one fails, else the test is skipped."""
-    found = shutil.which(program)
-    if found is None:
-        message = f"{program} is not here: make test unpacks it"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
-    return found
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.fixture

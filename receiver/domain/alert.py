@@ -140,7 +140,7 @@ def _read_alert(raw: Any, *, source: str, drop_labels: frozenset[str], truncated
     status = raw.get("status")
     if status not in ("firing", "resolved"):
         raise ValueError(f"status must be firing or resolved, not {status!r:.40}")
-    starts_at = _time(raw.get("startsAt"), "startsAt")
+    starts_at = read_time(raw.get("startsAt"), "startsAt")
     if starts_at is None:
         raise ValueError("startsAt is missing or zero")
     fingerprint = raw.get("fingerprint")
@@ -153,7 +153,7 @@ def _read_alert(raw: Any, *, source: str, drop_labels: frozenset[str], truncated
         status=status,
         labels=labels,
         annotations=_texts(raw.get("annotations") or {}, "annotations", MAX_ANNOTATION_BYTES),
-        ends_at=_time(raw.get("endsAt"), "endsAt"),
+        ends_at=read_time(raw.get("endsAt"), "endsAt"),
         generator_url=_clean(url)[:4096] if isinstance(url, str) else "",
         truncated=truncated,
     )
@@ -183,7 +183,8 @@ def _clean(text: str) -> str:
     return text.encode("utf-8", "replace").decode().replace("\x00", "\ufffd")
 
 
-def _time(raw: Any, what: str) -> datetime | None:
+def read_time(raw: Any, what: str) -> datetime | None:
+    """An RFC 3339 time with up to nine digits, in UTC; None when unset. Raises ValueError naming `what`."""
     if raw in (None, ""):
         return None
     match = _TIME.fullmatch(raw) if isinstance(raw, str) else None
