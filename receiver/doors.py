@@ -68,9 +68,7 @@ class Doors:
                 reason="unknown_playbook",
             )
         check_params(known, params)
-        plan = Plan(
-            action="playbook", playbook=playbook, params=params, why=reason or f"dispatched by {actor}"
-        )
+        plan = Plan(action="playbook", playbook=playbook, params=params, why=reason or f"dispatched by {actor}")
         case = Planned(
             id=new_id(),
             opened_at=self._clock.now(),

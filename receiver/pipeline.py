@@ -102,9 +102,7 @@ async def advance(case: Case, p: Ports) -> Case:  # noqa: C901 - one line per ki
         case Planned():
             return await guard(case, repo=p.repo, ledger=p.ledger)
         case Vetted():
-            return await rehearse(
-                case, repo=p.repo, runs=p.runs, runner=p.runner, gate=p.gate, instance=p.instance
-            )
+            return await rehearse(case, repo=p.repo, runs=p.runs, runner=p.runner, gate=p.gate, instance=p.instance)
         case Rehearsed():
             return await propose(case, repo=p.repo, branches=p.branches, forge=p.forge, base=p.base)
         case Proposed():

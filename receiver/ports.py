@@ -151,9 +151,7 @@ class Runs(Protocol):
     async def cancelled(self, attempt: str) -> bool:
         """Whether a person asked to stop it."""
 
-    async def attempt_of(
-        self, run: str, mode: Literal["check", "run"]
-    ) -> tuple[str, RunResult | None] | None:
+    async def attempt_of(self, run: str, mode: Literal["check", "run"]) -> tuple[str, RunResult | None] | None:
         """The last attempt and its result, if any was begun."""
 
 

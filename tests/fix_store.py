@@ -31,9 +31,7 @@ def postgres() -> Iterator[EmbeddedPostgres]:
 
     async def begin() -> None:
         await server.start()
-        async with await psycopg.AsyncConnection.connect(
-            server.dsn("postgres"), autocommit=True
-        ) as connection:
+        async with await psycopg.AsyncConnection.connect(server.dsn("postgres"), autocommit=True) as connection:
             await connection.execute(f"CREATE DATABASE {TEMPLATE}")
         async with await psycopg.AsyncConnection.connect(server.dsn(TEMPLATE), autocommit=True) as connection:
             await connection.execute("CREATE EXTENSION vector")

@@ -22,9 +22,7 @@ async def clear(case: Approved, *, grounds: Grounds, forge: Forge, proof: Proof)
         baseline = confirmation.baseline or (case.confirmation.baseline if case.confirmation else None)
         if baseline is not None:
             reading = await proof.read(case.alert, baseline, newer_than=case.alert.starts_at)
-    merge = await grounds.gather(
-        case, pull.merge_sha, pull_request=pull, confirmation=confirmation, reading=reading
-    )
+    merge = await grounds.gather(case, pull.merge_sha, pull_request=pull, confirmation=confirmation, reading=reading)
     answers = answer_all(APPROVAL, merge)
     return Clearance(
         granted=all(answer.passed is not False for answer in answers),

@@ -31,9 +31,7 @@ _ENDS = {
 }
 
 
-async def execute(
-    case: Approved, *, grounds: Grounds, runner: Runner, locks: Locks, instance: str
-) -> Executed | Ended:
+async def execute(case: Approved, *, grounds: Grounds, runner: Runner, locks: Locks, instance: str) -> Executed | Ended:
     """Run the approved bytes, once."""
     run = case.runfile.run
     begun = await grounds.runs.attempt_of(run, "run")
@@ -71,9 +69,7 @@ async def _locked(case: Approved, grounds: Grounds, runner: Runner, instance: st
     return _ended(case, await _once(case, job, grounds, runner, instance), clearance)
 
 
-async def _once(
-    case: Approved, job: Job, grounds: Grounds, runner: Runner, instance: str
-) -> RunResult | None:
+async def _once(case: Approved, job: Job, grounds: Grounds, runner: Runner, instance: str) -> RunResult | None:
     """Record the beginning, claim it, run. None: somebody else has claimed it before."""
     runs = grounds.runs
     try:
@@ -82,9 +78,7 @@ async def _once(
         return None
     if not await grounds.branches.claim(job.run_id, instance, secrets.token_hex(16)):
         return None
-    result = await runner.run(
-        job, lambda events: runs.record(attempt, events), lambda: runs.cancelled(attempt)
-    )
+    result = await runner.run(job, lambda events: runs.record(attempt, events), lambda: runs.cancelled(attempt))
     await runs.finish(attempt, result)
     return result
 
@@ -133,9 +127,7 @@ def _ended(case: Approved, result: RunResult | None, clearance: Clearance | None
     executed = case.become(
         Executed,
         result=result,
-        baseline=clearance.baseline
-        if clearance
-        else (case.confirmation.baseline if case.confirmation else None),
+        baseline=clearance.baseline if clearance else (case.confirmation.baseline if case.confirmation else None),
         before=clearance.before if clearance else None,
     )
     if result.status == "successful":

@@ -48,9 +48,7 @@ async def guard(case: Planned, *, repo: Repo, ledger: Ledger) -> Vetted | Ended:
     full = await ledger.take_slot(case.id, limits)
     if full is not None:
         if now - case.opened_at >= timedelta(seconds=limits.expiry_seconds):
-            return case.end(
-                Outcome.EXPIRED, f"no room in time: {full}", reason="proposal_limit", guard=answers
-            )
+            return case.end(Outcome.EXPIRED, f"no room in time: {full}", reason="proposal_limit", guard=answers)
         raise Retry(f"proposal_limit: {full}", after_seconds=SLOT_SECONDS)
     runfile = await _runfile(
         case, seen.targets, playbook, revision, repo, now + timedelta(seconds=limits.expiry_seconds)

@@ -23,9 +23,7 @@ async def propose(case: Rehearsed, *, repo: Repo, branches: Branches, forge: For
     branch = f"gitmedic/{case.runfile.run}"
     title = proposal_title(case, playbook)
     head, base_sha = await branches.propose(branch=branch, path=path, content=content, message=title)
-    pull = await forge.open(
-        branch=branch, head=head, base=base, title=title, body=proposal_body(case, playbook)
-    )
+    pull = await forge.open(branch=branch, head=head, base=base, title=title, body=proposal_body(case, playbook))
     proposal = Proposal(
         run_id=case.runfile.run,
         path=path,

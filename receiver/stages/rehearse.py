@@ -32,9 +32,7 @@ async def rehearse(
     job = job_of(case.runfile, playbook, revision.inventory, files, mode="check", isolation=isolation)
     most = revision.policy.limits.rehearsals
     attempt = await runs.begin(case.runfile.run, case.id, "check", instance, most=most)
-    result = await runner.run(
-        job, lambda events: runs.record(attempt, events), lambda: runs.cancelled(attempt)
-    )
+    result = await runner.run(job, lambda events: runs.record(attempt, events), lambda: runs.cancelled(attempt))
     await runs.finish(attempt, result)
     rehearsed = case.become(Rehearsed, rehearsals=(Rehearsal(id=attempt, result=result),))
     if result.status == "successful":

@@ -29,9 +29,7 @@ async def triage(case: Received, *, repo: Repo, ledger: Ledger) -> Triaged | End
         entity=entity,
         unresolved="" if isinstance(found, Entity) else found.reason,
     )
-    look = Look(
-        case=case.id, alert=case.alert, host=entity.host if entity else None, history=past, policy=policy
-    )
+    look = Look(case=case.id, alert=case.alert, host=entity.host if entity else None, history=past, policy=policy)
     no = first_no(TRIAGE, look)
     if no is None:
         return triaged

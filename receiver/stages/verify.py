@@ -33,18 +33,14 @@ async def verify(case: Executed, *, proof: Proof, repo: Repo, clock: Clock) -> V
     grace = baseline.interval_seconds * GRACE_EVALUATIONS
     last_at = settled_at + timedelta(seconds=baseline.range_seconds + grace)
     if verdict is not Verdict.RESOLVED and now < last_at:
-        raise Retry(
-            f"settling: {verdict}", at=min(now + timedelta(seconds=baseline.interval_seconds), last_at)
-        )
+        raise Retry(f"settling: {verdict}", at=min(now + timedelta(seconds=baseline.interval_seconds), last_at))
     verification = Verification(verdict=verdict, why=why, before=case.before, after=reading, checks=checks)
     return case.become(Verified, verification=verification)
 
 
 async def _reading(case: Executed, baseline: Baseline, proof: Proof, hold: float, ended: datetime) -> Reading:
     if case.alert is None:
-        return Reading(
-            verdict=Verdict.NO_DATA, why="a person asked, not an alert: only the playbook's checks speak"
-        )
+        return Reading(verdict=Verdict.NO_DATA, why="a person asked, not an alert: only the playbook's checks speak")
     if not baseline.expression:
         return Reading(verdict=Verdict.NO_DATA, why="the alert's own expression is not known")
     return await proof.read(case.alert, baseline, newer_than=ended, held_seconds=hold)

@@ -83,9 +83,7 @@ class FakeRunner:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.jobs: list[Job] = []
-        self.check_status: Literal["successful", "failed", "cancelled", "timeout", "interrupted"] = (
-            "successful"
-        )
+        self.check_status: Literal["successful", "failed", "cancelled", "timeout", "interrupted"] = "successful"
         self.run_status: Literal["successful", "failed", "cancelled", "timeout", "interrupted"] = "successful"
         self.rung: Literal["bwrap", "none"] = "bwrap"
         self.on_run: Callable[[Job], None] = lambda job: None

@@ -46,12 +46,8 @@ class FakeRepo:
         files = self.files_at[commit]
         return Revision(
             commit=commit,
-            catalog=read_catalog(
-                {name: data for name, data in files.items() if name.startswith("playbooks/")}
-            ),
-            inventory=read_inventory(
-                {name: data for name, data in files.items() if name.startswith("inventory/")}
-            ),
+            catalog=read_catalog({name: data for name, data in files.items() if name.startswith("playbooks/")}),
+            inventory=read_inventory({name: data for name, data in files.items() if name.startswith("inventory/")}),
             policy=read_policy(files["policy.yml"]),
         )
 

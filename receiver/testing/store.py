@@ -109,9 +109,7 @@ class FakeLedger:
         """Counted over the rows."""
         window = timedelta(seconds=limits.storm_seconds)
         same = [
-            row
-            for row in self._cases.rows.values()
-            if row.case.alert is not None and row.case.alert.name == alert.name
+            row for row in self._cases.rows.values() if row.case.alert is not None and row.case.alert.name == alert.name
         ]
         storm = [row for row in same if abs(row.case.opened_at - opened_at) < window]
         ended = [
@@ -206,9 +204,7 @@ class FakeRuns:
         """As asked."""
         return self.attempts[attempt]["run"] in self.stop
 
-    async def attempt_of(
-        self, run: str, mode: Literal["check", "run"]
-    ) -> tuple[str, RunResult | None] | None:
+    async def attempt_of(self, run: str, mode: Literal["check", "run"]) -> tuple[str, RunResult | None] | None:
         """The last of this run and mode."""
         found = [(key, a) for key, a in self.attempts.items() if a["run"] == run and a["mode"] == mode]
         return (found[-1][0], found[-1][1]["result"]) if found else None

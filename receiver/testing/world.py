@@ -78,9 +78,7 @@ class World:
             try:
                 following = await advance(lease.case, self.ports)
             except Retry as wait:
-                await self.cases.put_off(
-                    lease, at=wait.at, after_seconds=wait.after_seconds, why=wait.message
-                )
+                await self.cases.put_off(lease, at=wait.at, after_seconds=wait.after_seconds, why=wait.message)
                 continue
             await self.cases.save(lease, following, [event_of(following)], role=role_of(following))
         raise AssertionError(f"not settled after {steps} steps")

@@ -48,9 +48,7 @@ Maker = Callable[[pytest.FixtureRequest, AsyncExitStack], Awaitable[Place]]
 
 
 async def local(request: pytest.FixtureRequest, stack: AsyncExitStack) -> Place:
-    pool = AsyncConnectionPool(
-        request.getfixturevalue("database"), min_size=1, open=False, kwargs={"autocommit": True}
-    )
+    pool = AsyncConnectionPool(request.getfixturevalue("database"), min_size=1, open=False, kwargs={"autocommit": True})
     await stack.enter_async_context(pool)
     repository = request.getfixturevalue("ops")
     return Place(LocalForge(pool, repository, LocalForgeSettings()), repository)
@@ -72,9 +70,7 @@ async def test_open_and_read(place: Place):
     assert pull.head_ref == "gitmedic/01939a00-1111-7000-8000-000000000001"
     assert pull.same_repository
     assert not pull.draft
-    assert (pull.merge_sha, pull.merged_by, pull.merged_at, pull.closed_by, pull.reviews) == (None,) * 4 + (
-        (),
-    )
+    assert (pull.merge_sha, pull.merged_by, pull.merged_at, pull.closed_by, pull.reviews) == (None,) * 4 + ((),)
 
 
 async def test_opening_again_finds_it(place: Place):

@@ -284,8 +284,7 @@ def _sql() -> dict[str, LiteralString]:
     _, *parts = re.split(r"^-- name: ([a-z_]+)\s*$", text, flags=re.MULTILINE)
     # our own file, read once: as constant as a string in the code
     return {
-        name: cast(LiteralString, part.strip().rstrip(";"))
-        for name, part in zip(parts[::2], parts[1::2], strict=True)
+        name: cast(LiteralString, part.strip().rstrip(";")) for name, part in zip(parts[::2], parts[1::2], strict=True)
     }
 
 

@@ -48,9 +48,7 @@ def pending(git: Git, adopted: str) -> tuple[Pending, ...]:
     commits = listed.stdout.decode("ascii").split()
     bodies = objects.read(git, commits)
     parents = [_first_parent(body) for body in bodies]
-    feed = "".join(
-        f"{one} {parent}\n" if parent else f"{one}\n" for one, parent in zip(commits, parents, strict=True)
-    )
+    feed = "".join(f"{one} {parent}\n" if parent else f"{one}\n" for one, parent in zip(commits, parents, strict=True))
     changed = _paths(git, feed)
     return tuple(_pending(one, body, changed.get(one, [])) for one, body in zip(commits, bodies, strict=True))
 
@@ -72,9 +70,7 @@ def digest(git: Git, old: str, new: str) -> str:
     known(git, old)
     known(git, new)
     lines = [f"gitmedic revision 1\0{old}\0{new}"]
-    lines += [
-        f"{one.status}\0{one.mode}\0{one.id}\0{one.path}" for one in objects.changes(git, old, new, *CONTENT)
-    ]
+    lines += [f"{one.status}\0{one.mode}\0{one.id}\0{one.path}" for one in objects.changes(git, old, new, *CONTENT)]
     return sha256("\n".join(lines).encode()).hexdigest()
 
 

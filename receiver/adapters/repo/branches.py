@@ -54,9 +54,7 @@ def propose(git: Git, branch: str, path: str, content: bytes, message: str) -> t
     # another process of ours made the branch in the meantime, or a name stands in its way
     present_now = objects.commit_of(git, ref)
     if present_now is None:
-        raise Conflict(
-            f"creating branch {branch!r}: git says: {moved}", next_step="remove what is in its way"
-        )
+        raise Conflict(f"creating branch {branch!r}: git says: {moved}", next_step="remove what is in its way")
     return _same_again(git, branch, present_now, path, content)
 
 

@@ -103,7 +103,5 @@ def _odd_twin(listed: bytes, path: str) -> bool:
         return False
     names = (line.partition(b"\t")[2].decode("utf-8", "replace") for line in listed.split(b"\0"))
     return any(
-        unicodedata.normalize("NFKC", name).casefold() == path.casefold()
-        for name in names
-        if not name.isascii()
+        unicodedata.normalize("NFKC", name).casefold() == path.casefold() for name in names if not name.isascii()
     )

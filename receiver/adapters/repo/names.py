@@ -87,16 +87,12 @@ def check_tree_path(text: str) -> str:
     if any(part in ("", ".", "..") or part.casefold() in (".git", "git~1") for part in parts):
         raise Invalid(f"{text[:200]!r} cannot be a file of the ops repository", next_step="rename the file")
     if any(unicodedata.category(letter) in ("Cc", "Cf", "Cs") for letter in text):
-        raise Invalid(
-            f"{text[:200]!r} has a control or formatting character in its name", next_step="rename the file"
-        )
+        raise Invalid(f"{text[:200]!r} has a control or formatting character in its name", next_step="rename the file")
     return text
 
 
 def plain(text: str) -> str:
     """Without control, bidi and format characters; lines and tabs stay (rule S22)."""
     return "".join(
-        letter
-        for letter in text
-        if letter in "\n\t" or unicodedata.category(letter) not in ("Cc", "Cf", "Cs")
+        letter for letter in text if letter in "\n\t" or unicodedata.category(letter) not in ("Cc", "Cf", "Cs")
     )

@@ -117,9 +117,7 @@ def read_files(git: Git, entries: Iterable[Entry], *, most: int, doing: str) -> 
 
 def changes(git: Git, old: str, new: str, *paths: str) -> tuple[Change, ...]:
     """What differs between two commits or trees, one line a file, renames as delete and add."""
-    raw = git.run(
-        "diff-tree", "-r", "--raw", "--no-renames", "--no-abbrev", "-z", old, new, "--", *paths
-    ).stdout
+    raw = git.run("diff-tree", "-r", "--raw", "--no-renames", "--no-abbrev", "-z", old, new, "--", *paths).stdout
     return tuple(parse_changes(raw.split(b"\0")))
 
 

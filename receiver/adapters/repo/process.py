@@ -86,9 +86,7 @@ class Git:
             f"core.hooksPath={os.devnull}",
         ]
 
-    def run(
-        self, *arguments: str, stdin: bytes | None = None, ok: Sequence[int] = (0,), doing: str = ""
-    ) -> Output:
+    def run(self, *arguments: str, stdin: bytes | None = None, ok: Sequence[int] = (0,), doing: str = "") -> Output:
         """Run one command; a status outside `ok` is `Unavailable` with git's own words."""
         with tempfile.TemporaryFile() as feed:
             if stdin is not None:
@@ -108,9 +106,7 @@ class Git:
         return bytes(sink.kept), sink.cut
 
     def _execute(self, arguments: Sequence[str], **options: Any) -> tuple[int, bytes, str]:
-        return execute(
-            self._git, [*self._start, *arguments], timeout=self.settings.timeout_seconds, **options
-        )
+        return execute(self._git, [*self._start, *arguments], timeout=self.settings.timeout_seconds, **options)
 
     def _failed(self, status: int, stderr: str, doing: str) -> Unavailable:
         words = " ".join(stderr.split())[:300] or f"status {status}"
@@ -137,9 +133,7 @@ def execute(git: Any, argv: Sequence[str], *, timeout: float, **options: Any) ->
             raise
         raise Refused("starting git: there is no `env` command", next_step=_INSTALL) from error
     if status < 0 and str(stderr).startswith("Timeout: "):
-        raise Unavailable(
-            f"waiting for git: no answer within {timeout:g} s, so it was ended", after_seconds=30
-        )
+        raise Unavailable(f"waiting for git: no answer within {timeout:g} s, so it was ended", after_seconds=30)
     if status == 127:
         raise Refused("starting git: there is no git on PATH", next_step=_INSTALL)
     return int(status), stdout if isinstance(stdout, bytes) else b"", str(stderr)

@@ -44,9 +44,7 @@ def revision(git: Git, commit: str) -> Revision:
     return Revision(
         commit=commit,
         catalog=read_catalog({path: data for path, data in read.items() if path.startswith("playbooks/")}),
-        inventory=read_inventory(
-            {path: data for path, data in read.items() if path.startswith("inventory/")}
-        ),
+        inventory=read_inventory({path: data for path, data in read.items() if path.startswith("inventory/")}),
         policy=read_policy(policy),
     )
 
@@ -55,9 +53,7 @@ def trees(git: Git, commit: str, playbook_path: str) -> Trees | None:
     """What a run file pins; None when the commit has no such playbook."""
     check_path(playbook_path)
     at = known(git, commit)
-    playbook, roles, collections = objects.find(
-        git, f"{at}:{playbook_path}", f"{at}:roles", f"{at}:collections.lock"
-    )
+    playbook, roles, collections = objects.find(git, f"{at}:{playbook_path}", f"{at}:roles", f"{at}:collections.lock")
     if playbook is None or playbook.kind != "tree":
         return None
     return Trees(

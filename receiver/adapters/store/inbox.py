@@ -30,9 +30,7 @@ _DATA_ERRORS = ("21", "22", "23")
 class PostgresInbox:
     """The Inbox port on PostgreSQL."""
 
-    def __init__(
-        self, pool: AsyncConnectionPool[Any], *, drop_labels: dict[str, frozenset[str]] | None = None
-    ) -> None:
+    def __init__(self, pool: AsyncConnectionPool[Any], *, drop_labels: dict[str, frozenset[str]] | None = None) -> None:
         self._pool = pool
         self._drop_labels = drop_labels or {}
         self._connected_at: dict[str, datetime] = {}
@@ -72,17 +70,13 @@ class PostgresInbox:
         return [
             Receipt(
                 alerts=len(delivery.alerts),
-                new=sum(
-                    (alert.source, alert.fingerprint, alert.starts_at) in new for alert in delivery.alerts
-                ),
+                new=sum((alert.source, alert.fingerprint, alert.starts_at) in new for alert in delivery.alerts),
                 unreadable=len(delivery.unreadable),
             )
             for delivery in read
         ]
 
-    async def _store_deliveries(
-        self, cursor: psycopg.AsyncCursor[dict[str, Any]], posts: Sequence[Post]
-    ) -> list[int]:
+    async def _store_deliveries(self, cursor: psycopg.AsyncCursor[dict[str, Any]], posts: Sequence[Post]) -> list[int]:
         columns = {
             "sources": [post.source for post in posts],
             "tokens": [post.token for post in posts],
@@ -128,9 +122,7 @@ class PostgresInbox:
         stored: Sequence[dict[str, Any]],
         alerts: dict[tuple[str, str, datetime], Alert],
     ) -> None:
-        given = [
-            _case_row(row["id"], alerts[_key(row)]) for row in stored if row["is_new"] and row["why"] is None
-        ]
+        given = [_case_row(row["id"], alerts[_key(row)]) for row in stored if row["is_new"] and row["why"] is None]
         if given:
             await cursor.execute(SQL["open_cases"], {"rows": _json(given)})
             await cursor.execute(SQL["link_alerts"], {"rows": _json(given)})

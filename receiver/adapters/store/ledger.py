@@ -33,9 +33,7 @@ class PostgresLedger:
         """The database's clock."""
         return (await self._one("now"))["now"]
 
-    async def history(
-        self, alert: Alert, entity: Entity | None, limits: Limits, case: str, opened_at: Any
-    ) -> History:
+    async def history(self, alert: Alert, entity: Entity | None, limits: Limits, case: str, opened_at: Any) -> History:
         """The past of one alert, without the case that asks."""
         row = await self._one(
             "history",
@@ -63,9 +61,7 @@ class PostgresLedger:
                 if counts["open"] >= limits.open_proposals:
                     return f"{counts['open']} proposals are open, {limits.open_proposals} is the limit"
                 if counts["hour"] >= limits.proposals_per_hour:
-                    return (
-                        f"{counts['hour']} proposals within an hour, {limits.proposals_per_hour} is the limit"
-                    )
+                    return f"{counts['hour']} proposals within an hour, {limits.proposals_per_hour} is the limit"
                 await cursor.execute(SQL["take_slot"], {"case": case})
                 return None
 
@@ -116,9 +112,7 @@ class PostgresLedger:
         """The commit in force (rule S4)."""
         row = await self._row("adopted")
         if row is None:
-            raise Refused(
-                "reading the adopted revision: none was ever adopted", next_step="gitmedic init DIR"
-            )
+            raise Refused("reading the adopted revision: none was ever adopted", next_step="gitmedic init DIR")
         return str(row["commit"])
 
     async def track(self, alertname: str) -> list[dict[str, Any]]:

@@ -22,9 +22,7 @@ WAIT_SECONDS = 5.0
 
 
 @asynccontextmanager
-async def open_pool(
-    dsn: str, *, name: str = "gitmedic", most: int = 8
-) -> AsyncIterator[AsyncConnectionPool[Any]]:
+async def open_pool(dsn: str, *, name: str = "gitmedic", most: int = 8) -> AsyncIterator[AsyncConnectionPool[Any]]:
     """A pool of autocommit connections; broken ones are replaced, a server that restarts is waited for."""
     pool: AsyncConnectionPool[Any] = AsyncConnectionPool(
         dsn,

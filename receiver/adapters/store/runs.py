@@ -86,9 +86,7 @@ class PostgresRuns:
         rows = await self._rows("touch", attempt=attempt)
         return bool(rows and rows[0]["cancel_by"])
 
-    async def attempt_of(
-        self, run: str, mode: Literal["check", "run"]
-    ) -> tuple[str, RunResult | None] | None:
+    async def attempt_of(self, run: str, mode: Literal["check", "run"]) -> tuple[str, RunResult | None] | None:
         """The last attempt of this run, and its result if it has one."""
         rows = await self._rows("attempt_of", run=run, mode=mode)
         if not rows:

@@ -36,9 +36,7 @@ class Metrics:
     def render(self, snapshot: Snapshot | None) -> bytes:
         """The page in the text format; None when the store did not answer."""
         registry = CollectorRegistry()
-        Gauge("gitmedic_store_up", "Whether the store answered this page.", registry=registry).set(
-            snapshot is not None
-        )
+        Gauge("gitmedic_store_up", "Whether the store answered this page.", registry=registry).set(snapshot is not None)
         if snapshot is not None:
             snapshot.fill(registry)
         page: bytes = generate_latest(self._registry) + generate_latest(registry)

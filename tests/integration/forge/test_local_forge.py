@@ -22,9 +22,7 @@ PLAYBOOK = "playbooks/web/restart"
 
 async def opened(ops: OpsRepository, forge: LocalForge) -> PullRequest:
     proposal = await proposed(ops)
-    return await forge.open(
-        branch=BRANCH, head=proposal.head_sha, base="main", title="Restart web", body="Why"
-    )
+    return await forge.open(branch=BRANCH, head=proposal.head_sha, base="main", title="Restart web", body="Why")
 
 
 def edit(person: Person) -> str:
@@ -112,9 +110,7 @@ async def test_an_old_head(ops: OpsRepository, forge: LocalForge, person: Person
     assert merged.head_sha == head
 
 
-async def test_a_push_between_the_decision_and_the_merge(
-    ops: OpsRepository, forge: LocalForge, person: Person
-):
+async def test_a_push_between_the_decision_and_the_merge(ops: OpsRepository, forge: LocalForge, person: Person):
     pull = await opened(ops, forge)
     land = ops.land
 
@@ -137,9 +133,7 @@ async def test_a_push_after_the_merge_changes_nothing(ops: OpsRepository, forge:
 
 
 @pytest.mark.parametrize("what", ["policy", "link", "second", "nothing"])
-async def test_a_head_that_is_more_than_one_new_file(
-    ops: OpsRepository, forge: LocalForge, person: Person, what: str
-):
+async def test_a_head_that_is_more_than_one_new_file(ops: OpsRepository, forge: LocalForge, person: Person, what: str):
     pull = await opened(ops, forge)
     person.fetch()
     person.git("checkout", "-q", "-B", "more", f"gitmedic/{BRANCH}")
@@ -160,9 +154,7 @@ async def test_a_head_that_is_more_than_one_new_file(
 
 
 @pytest.mark.parametrize("how", ["file", "head"])
-async def test_a_direct_push_is_nobodys_approval(
-    ops: OpsRepository, forge: LocalForge, person: Person, how: str
-):
+async def test_a_direct_push_is_nobodys_approval(ops: OpsRepository, forge: LocalForge, person: Person, how: str):
     pull = await opened(ops, forge)
     if how == "file":
         person.write(PATH, CONTENT)
@@ -194,9 +186,7 @@ async def test_a_hundred_clicks_at_once(ops: OpsRepository, forge: LocalForge, p
     assert len(merged[0].reviews) == 1
 
 
-def approve_in_a_process(
-    database: str, bare: Path, number: int, head: str, name: str, barrier, answers
-) -> None:
+def approve_in_a_process(database: str, bare: Path, number: int, head: str, name: str, barrier, answers) -> None:
     async def approve() -> str:
         async with AsyncConnectionPool(database, open=False, kwargs={"autocommit": True}) as pool:
             ops = OpsRepository(RepoSettings(path=bare), adoption=None)  # type: ignore[arg-type]
@@ -212,16 +202,13 @@ def approve_in_a_process(
     answers.put(asyncio.run(approve()))
 
 
-async def test_two_processes_at_once(
-    ops: OpsRepository, forge: LocalForge, person: Person, bare: Path, database: str
-):
+async def test_two_processes_at_once(ops: OpsRepository, forge: LocalForge, person: Person, bare: Path, database: str):
     pull = await opened(ops, forge)
     spawn = multiprocessing.get_context("spawn")
     barrier, answers = spawn.Barrier(2), spawn.Queue()
     given = (database, bare, pull.number, pull.head_sha)
     people = [
-        spawn.Process(target=approve_in_a_process, args=(*given, name, barrier, answers))
-        for name in ("ada", "bob")
+        spawn.Process(target=approve_in_a_process, args=(*given, name, barrier, answers)) for name in ("ada", "bob")
     ]
     for one in people:
         one.start()
@@ -248,9 +235,7 @@ def die_while_merging(database: str, bare: Path, number: int, head: str, when: s
                 os._exit(9)
 
             ops.land = dying  # type: ignore[method-assign]
-            await LocalForge(pool, ops, LocalForgeSettings()).approve_and_merge(
-                number, head, "ada", "session"
-            )
+            await LocalForge(pool, ops, LocalForgeSettings()).approve_and_merge(number, head, "ada", "session")
 
     asyncio.run(approve())
 

@@ -13,9 +13,7 @@ from tests.fix_repo import FIRST, Person, proposed
 
 pytestmark = pytest.mark.anyio
 PLAYBOOK = "playbooks/web/restart"
-EMPTY = Revision(
-    commit="0" * 40, catalog=Catalog(playbooks={}), inventory=Inventory(hosts={}), policy=Policy()
-)
+EMPTY = Revision(commit="0" * 40, catalog=Catalog(playbooks={}), inventory=Inventory(hosts={}), policy=Policy())
 
 
 async def test_trees_are_git_ids(ops: OpsRepository, person: Person):
@@ -101,17 +99,13 @@ async def test_revision_reads_blobs_and_is_kept(ops: OpsRepository, person: Pers
     seen = {}
     monkeypatch.setattr(revisions, "read_catalog", lambda files: seen.update(files) or EMPTY.catalog)
     monkeypatch.setattr(revisions, "read_inventory", lambda files: seen.update(files) or EMPTY.inventory)
-    monkeypatch.setattr(
-        revisions, "read_policy", lambda data: seen.update({"policy.yml": data}) or EMPTY.policy
-    )
+    monkeypatch.setattr(revisions, "read_policy", lambda data: seen.update({"policy.yml": data}) or EMPTY.policy)
     (person.folder / "playbooks" / "link.yml").symlink_to("/etc/passwd")
     commit = person.commit("link")
     person.push_main()
     first = await ops.revision(commit)
     assert seen == {
-        path: data
-        for path, data in FIRST.items()
-        if path.startswith(("playbooks/", "inventory/", "policy.yml"))
+        path: data for path, data in FIRST.items() if path.startswith(("playbooks/", "inventory/", "policy.yml"))
     }
     assert await ops.revision(commit) is first
     for number in range(9):

@@ -96,9 +96,7 @@ async def test_the_key_opens_no_other_host(tmp_path: Path, ssh_hosts: Start) -> 
     params = {"port": str(other.port), "user": other.user}
     # the run may know the other host's key and name it; the agent still refuses to speak for it
     (tmp_path / "extra").write_text(other.known_line)
-    result, events = await run(
-        tmp_path, key, [approved.known_line, other.known_line], job([approved], params)
-    )
+    result, events = await run(tmp_path, key, [approved.known_line, other.known_line], job([approved], params))
     assert result.status == "successful", result.why
     said = [event.text for event in events if event.task == "Say"]
     assert any("elsewhere rc=255" in text for text in said), said

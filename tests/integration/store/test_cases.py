@@ -101,9 +101,7 @@ async def test_what_fired_before_the_connection_is_a_row_only(pool: Pool) -> Non
     await inbox.store(
         [post("Old", starts_at=NOW - timedelta(hours=1)), post("New", starts_at=NOW + timedelta(hours=1))]
     )
-    found = {
-        row["labels"]["alertname"]: row["why"] for row in await rows(pool, "SELECT labels, why FROM alerts")
-    }
+    found = {row["labels"]["alertname"]: row["why"] for row in await rows(pool, "SELECT labels, why FROM alerts")}
     assert found == {"Old": "before_connection", "New": None}
     assert len(await rows(pool, "SELECT FROM cases")) == 1
 
@@ -187,9 +185,7 @@ async def test_events_are_numbered_per_case_and_append_only(pool: Pool) -> None:
     assert await cases.put_off(await leased(cases), at=None, after_seconds=0, why="waits") is False
     lease = await leased(cases)
     ended = lease.case.end(Outcome.STORM, "many")
-    await cases.save(
-        lease, ended, [Event(kind="a", actor="system"), Event(kind="b", actor="system")], role=Role.PLAN
-    )
+    await cases.save(lease, ended, [Event(kind="a", actor="system"), Event(kind="b", actor="system")], role=Role.PLAN)
     lease = await leased(cases)
     await cases.save(lease, ended.become(Closed), [Event(kind="case.closed", actor="system")], role=Role.PLAN)
     events = await rows(pool, "SELECT seq, kind FROM case_events ORDER BY seq")
@@ -226,9 +222,7 @@ async def test_slots_are_never_more_than_the_limit(pool: Pool) -> None:
     holder = ids[answers.index(None)]
     assert await ledger.take_slot(holder, limits) is None
     hourly = Limits(open_proposals=100, proposals_per_hour=3)
-    assert "within an hour" in (
-        await ledger.take_slot(ids[answers.index(answers[-1])], hourly) or "within an hour"
-    )
+    assert "within an hour" in (await ledger.take_slot(ids[answers.index(answers[-1])], hourly) or "within an hour")
 
 
 @pytest.mark.anyio
@@ -243,9 +237,7 @@ async def test_locks_are_all_or_none_and_name_their_holder(pool: Pool) -> None:
     await locks.free(first)
     assert await locks.take(second, case, ["host:c", "host:b"]) is None
     assert await locks.hold("host:b", "disk is being changed") is False
-    assert (
-        await locks.hold("host:z", "disk is being changed") is True and await locks.release("host:z") is True
-    )
+    assert await locks.hold("host:z", "disk is being changed") is True and await locks.release("host:z") is True
 
 
 @pytest.mark.anyio
@@ -262,9 +254,7 @@ async def test_locks_under_a_race(pool: Pool) -> None:
 async def test_a_run_begins_once(pool: Pool) -> None:
     runs, (case,) = PostgresRuns(pool), await case_ids(pool, 1)
     run = new_id()
-    answers = await asyncio.gather(
-        *[runs.begin(run, case, "run", "i") for _ in range(8)], return_exceptions=True
-    )
+    answers = await asyncio.gather(*[runs.begin(run, case, "run", "i") for _ in range(8)], return_exceptions=True)
     assert sum(isinstance(answer, str) for answer in answers) == 1
     assert all(isinstance(answer, str | Conflict) for answer in answers)
     attempt = next(answer for answer in answers if isinstance(answer, str))
