@@ -186,6 +186,40 @@ async def test_a_hundred_clicks_at_once(ops: OpsRepository, forge: LocalForge, p
     assert len(merged[0].reviews) == 1
 
 
+async def test_nobody_decides_while_another_does(ops: OpsRepository, forge: LocalForge, pool: AsyncConnectionPool):
+    pull = await opened(ops, forge)
+    land, begun, go_on = ops.land, asyncio.Event(), asyncio.Event()
+
+    async def slow(*what: str) -> bool:
+        begun.set()
+        await go_on.wait()
+        return await land(*what)
+
+    ops.land = slow  # type: ignore[method-assign]
+    first = asyncio.create_task(forge.approve_and_merge(pull.number, pull.head_sha, "ada", "session"))
+    await begun.wait()
+    others = [
+        asyncio.create_task(forge.approve_and_merge(pull.number, pull.head_sha, "bob", "session")),
+        asyncio.create_task(forge.reject(pull.number, "carl", "session", "no")),
+        asyncio.create_task(forge.close(pull.number, "expired")),
+    ]
+    waiting = 0
+    async with asyncio.timeout(10), pool.connection() as connection:
+        while waiting < len(others):
+            assert not any(other.done() for other in others)
+            cursor = await connection.execute(
+                "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+                " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+            )
+            (waiting,) = await cursor.fetchone()
+    go_on.set()
+    merged = await first
+    said = await asyncio.gather(*others, return_exceptions=True)
+    assert [type(one) for one in said] == [Conflict] * 3
+    assert [review.person for review in merged.reviews] == ["ada"]
+    assert await forge.read(pull.number) == merged
+
+
 def approve_in_a_process(database: str, bare: Path, number: int, head: str, name: str, barrier, answers) -> None:
     async def approve() -> str:
         async with AsyncConnectionPool(database, open=False, kwargs={"autocommit": True}) as pool:
