@@ -209,9 +209,7 @@ def _root() -> Path:
     packed = Path(__file__).with_name("starter")
     root = packed if packed.is_dir() else Path(__file__).parent.parent
     if not (root / "playbooks").is_dir():
-        raise Invalid(
-            "there is no starter content", where=str(root), next_step="install gitmedic from its wheel again"
-        )
+        raise Invalid("there is no starter content", where=str(root), next_step="install gitmedic from its wheel again")
     return root
 
 
