@@ -34,9 +34,7 @@ def path_of(number: int) -> str:
 async def measure(folder: Path, size: int) -> tuple[float, float, float]:
     """Medians in milliseconds: propose, merge, landing."""
     files = {path_of(number): b"run: %d\n" % number for number in range(size)}
-    first = create_ops_repository(
-        folder / f"{size}.git", {"policy.yml": b"{}", **files}, "Bench <bench@localhost>"
-    )
+    first = create_ops_repository(folder / f"{size}.git", {"policy.yml": b"{}", **files}, "Bench <bench@localhost>")
 
     async def adopted() -> str:
         return first
@@ -47,9 +45,7 @@ async def measure(folder: Path, size: int) -> tuple[float, float, float]:
     for number in range(size, size + ROUNDS):
         branch, path = f"gitmedic/{UUID(int=number)}", path_of(number)
         begun = time.perf_counter()
-        head, base = await repository.propose(
-            branch=branch, path=path, content=b"run: %d\n" % number, message="Bench"
-        )
+        head, base = await repository.propose(branch=branch, path=path, content=b"run: %d\n" % number, message="Bench")
         times[0].append(time.perf_counter() - begun)
         begun = time.perf_counter()
         merge, tip = await repository.prepare_merge(head, "Merge")
