@@ -13,8 +13,8 @@ from receiver.cli.exits import Code
 from receiver.cli.open import office, store
 from receiver.errors import Refused
 
-Id = Annotated[str, typer.Argument(metavar="CASE", help="Id of the case.")]
-_COLUMNS = ("id", "state", "outcome", "alert", "entity", "playbook", "why")
+Id = Annotated[str, typer.Argument(metavar="CASE", help="Number or id of the case.")]
+_COLUMNS = ("number", "id", "state", "outcome", "alertname", "entity", "playbook", "why")
 _FOLLOW_SECONDS = 0.5
 #: how a followed case ended → the command's exit code
 _CODES = {
@@ -33,11 +33,14 @@ def register(app: typer.Typer) -> None:
     def list_cases(
         state: Annotated[str, typer.Option("--state", help="proposed, executed, closed, …")] = "",
         outcome: Annotated[str, typer.Option("--outcome", help="fixed, not_fixed, refused, …")] = "",
+        alertname: Annotated[str, typer.Option("--alertname", help="Of this alert.")] = "",
+        entity: Annotated[str, typer.Option("--entity", help="About this host or thing.")] = "",
         limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="At most so many.")] = 50,
         cursor: Annotated[str | None, typer.Option("--cursor", help="`next` of the page before.")] = None,
     ) -> None:
         """Cases, newest first."""
-        filters = {name: value for name, value in (("state", state), ("outcome", outcome)) if value}
+        asked = {"state": state, "outcome": outcome, "alertname": alertname, "entity": entity}
+        filters = {name: value for name, value in asked.items() if value}
         run_async(_list(limit, cursor, filters))
 
     @command(cases, "show")
@@ -70,23 +73,36 @@ def register(app: typer.Typer) -> None:
 async def _list(limit: int, cursor: str | None, filters: dict[str, str]) -> None:
     async with store() as opened:
         page = await opened.archive.cases(limit=limit, cursor=cursor, filters=filters)
-    rows = [[_cell(item, column) for column in _COLUMNS] for item in page.items]
+    rows = [[item.get(column) or "" for column in _COLUMNS[:-1]] + [_why(item)] for item in page.items]
     show({"items": page.items, "next": page.next}, lambda: table(_COLUMNS, rows))
     if page.next and not given().json:
         say(f"more: --cursor {page.next}")
 
 
+def _why(item: dict[str, Any]) -> str:
+    return str(item.get("why") or item.get("waiting") or "")
+
+
+async def resolve(archive: Any, case: str) -> str:
+    """The id of a case that was named by its number; an id stays what it is."""
+    if not (case.isascii() and case.isdigit() and len(case) < 18):
+        return case
+    page = await archive.cases(limit=1, cursor=str(int(case) + 1), filters={})
+    return next((str(item["id"]) for item in page.items if item["number"] == int(case)), case)
+
+
 async def _show(case: str) -> None:
     async with store() as opened:
+        case = await resolve(opened.archive, case)
         found = await opened.archive.case(case)
     if found is None:
-        raise Refused(f"showing case {case!r}: there is none", next_step="gitmedic case list", reason="unknown_case")
+        raise _unknown("showing", case)
     show(found, lambda: _print(found))
 
 
 async def _watch(case: str, timeout: float) -> Code:
     async with store() as opened, asyncio.timeout(timeout or None):
-        return await follow(opened.archive, case)
+        return await follow(opened.archive, await resolve(opened.archive, case))
 
 
 async def follow(archive: Any, case: str) -> Code:
@@ -95,18 +111,17 @@ async def follow(archive: Any, case: str) -> Code:
     while True:
         found = await archive.case(case)
         if found is None:
-            raise Refused(
-                f"following case {case!r}: there is none",
-                next_step="gitmedic case list",
-                reason="unknown_case",
-            )
-        for event in found["events"]:
-            if event["seq"] > told:
-                told = event["seq"]
-                show(event, lambda event=event: _print_event(event))  # type: ignore[misc]
+            raise _unknown("following", case)
+        for event in await archive.events(case, after=told):
+            told = event["seq"]
+            show(event, lambda event=event: _print_event(event))  # type: ignore[misc]
         if found["state"] == "closed":
             return _CODES.get(found["outcome"], Code.FAILED)
         await asyncio.sleep(_FOLLOW_SECONDS)
+
+
+def _unknown(doing: str, case: str) -> Refused:
+    return Refused(f"{doing} case {case!r}: there is none", next_step="gitmedic case list", reason="unknown_case")
 
 
 async def _dispatch(playbook: str, params: list[str], reason: str, wait: bool, timeout: float) -> Code:

@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
@@ -100,7 +101,7 @@ def command(app: typer.Typer, name: str, **options: Any) -> Callable[[Callable[.
 def show(data: Any, text: Callable[[], None] | None = None) -> None:
     """The data of this command: JSON when asked for, else as `text` prints it for people."""
     if given().json or text is None:
-        sys.stdout.write(json.dumps(data, ensure_ascii=False, default=str) + "\n")
+        sys.stdout.write(json.dumps(data, ensure_ascii=False, default=_plain) + "\n")
         sys.stdout.flush()
     else:
         text()
@@ -146,10 +147,20 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     for column in columns:
         drawn.add_column(column, overflow="fold")
     for row in rows:
-        drawn.add_row(*(Text(clean("" if cell is None else str(cell))) for cell in row))
-    console = Console(highlight=False)
+        drawn.add_row(*(Text(clean(_cell(cell))) for cell in row))
     # a pipe has no width: nothing is folded there
-    console.print(drawn, width=None if console.is_terminal else 1000, soft_wrap=not console.is_terminal)
+    Console(highlight=False, width=None if sys.stdout.isatty() else 1000).print(drawn)
+
+
+def _plain(value: Any) -> str:
+    """What JSON has no word for; times in the API's form."""
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, datetime):
+        return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+    return "" if value is None else str(value)
 
 
 def run_async(work: Any) -> Any:

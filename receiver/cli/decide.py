@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from receiver.cli.cases import resolve
 from receiver.cli.command import clean, command, line, run_async, say, show
 from receiver.cli.open import existing, office
 from receiver.errors import Refused
@@ -17,7 +18,7 @@ from receiver.errors import Refused
 if TYPE_CHECKING:
     from receiver.domain.case import Proposed
 
-Id = Annotated[str, typer.Argument(metavar="CASE", help="Id of the case, as `gitmedic case list` shows it.")]
+Id = Annotated[str, typer.Argument(metavar="CASE", help="Number or id, as `gitmedic case list` shows it.")]
 SHORT = 12
 
 
@@ -42,6 +43,7 @@ async def _approve(case: str) -> None:
     found = existing()
     async with office() as opened:
         person = at_terminal(await opened.doors.policy(), found, doing)
+        case = await resolve(opened.store.archive, case)
         proposed = await _proposed(opened, case, doing)
         _say_all(proposed)
         typed(proposed.proposal.sha256[:SHORT], doing)
@@ -55,6 +57,7 @@ async def _reject(case: str, why: str) -> None:
 
     async with office() as opened:
         person = at_terminal(await opened.doors.policy(), existing(), f"rejecting case {case}")
+        case = await resolve(opened.store.archive, case)
         data = await opened.doors.reject(case, person=person, via="terminal", why=why)
     show(data, lambda: line(f"case {case}: rejected by {person.name}"))
 

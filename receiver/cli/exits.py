@@ -63,7 +63,8 @@ _BY_REASON = {
         Code.CONFIG,
     ),
     **dict.fromkeys(
-        ("invalid", "unknown_case", "unknown_playbook", "unknown_run", "not_a_terminal"), Code.USAGE
+        ("invalid", "scope", "filter", "cursor", "unknown_case", "unknown_playbook", "unknown_run", "not_a_terminal"),
+        Code.USAGE,
     ),
     "child": Code.FAILED,
     "settings": Code.CONFIG,
