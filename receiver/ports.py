@@ -221,8 +221,14 @@ class Archive(Protocol):
     async def case(self, id: str) -> dict[str, Any] | None:
         """The whole case with its events."""
 
+    async def events(self, id: str, *, after: int) -> list[dict[str, Any]]:
+        """Events of a case with a number above `after`."""
+
     async def stored(self, id: str) -> Case | None:
         """The case as the stages know it."""
+
+    async def case_of_proposal(self, number: int) -> str | None:
+        """The id of the case behind a pull request."""
 
     async def run(self, id: str) -> dict[str, Any] | None:
         """A run by run id: status, stats, attempts."""

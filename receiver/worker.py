@@ -128,6 +128,7 @@ class Worker:
             if not work.done():
                 await _cancelled([work])
             self._free.release()
+            self.wake()  # what it made is probably due for us again
 
     async def _renewed(self, lease: Lease) -> bool:
         try:

@@ -1,0 +1,54 @@
+"""What a person's word changes in the store; who may say it is decided before, in `doors.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+from psycopg_pool import AsyncConnectionPool
+
+from receiver.adapters.store.cases import row_of
+from receiver.adapters.store.pool import translated
+from receiver.adapters.store.queries import load
+from receiver.domain.case import Planned
+from receiver.domain.outcome import Role
+from receiver.ports import Event
+
+SQL = load("desk")
+
+
+class PostgresDesk:
+    """The Desk port on PostgreSQL."""
+
+    def __init__(self, pool: AsyncConnectionPool[Any]) -> None:
+        self._pool = pool
+
+    async def open(self, case: Planned, events: Sequence[Event]) -> None:
+        """A case that a person began."""
+        await self._rows("open", **row_of(case, events, role=Role.PLAN))
+
+    async def note(self, case: str, event: Event, *, wake: bool = False) -> None:
+        """Add one line to a case's timeline, and wake it."""
+        values = {"case": case, "wake": wake, "kind": event.kind, "actor": event.actor, "text": event.text}
+        await self._rows("note", **values, data=Jsonb(event.data))
+
+    async def cancel(self, run: str, actor: str) -> bool:
+        """Ask a live run to stop; False when it is not running."""
+        rows = await self._rows("cancel", run=run, actor=actor)
+        for row in rows:
+            await self.note(row["case_id"], Event(kind="run.cancel_asked", actor=actor, text=f"cancel run {run}"))
+        return bool(rows)
+
+    async def adopt(self, commit: str, *, old: str | None, digest: str, actor: str) -> None:
+        """Put a revision in force (rule S4)."""
+        await self._rows("adopt", commit=commit, old=old, digest=digest, actor=actor)
+
+    async def _rows(self, name: str, **values: Any) -> list[dict[str, Any]]:
+        with translated(f"{name} at the desk"):
+            async with self._pool.connection() as connection:
+                cursor = connection.cursor(row_factory=dict_row)
+                await cursor.execute(SQL[name], values)
+                rows: list[dict[str, Any]] = await cursor.fetchall() if cursor.description else []
+                return rows

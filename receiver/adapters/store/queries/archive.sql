@@ -1,0 +1,62 @@
+-- name: cases
+-- Newest first, by number; every filter is optional.
+SELECT id::text AS id, number, kind AS state, outcome, why, waiting, alertname, entity, playbook, source, severity,
+       opened_at, updated_at, closed_at, proposal
+FROM cases
+WHERE (%(before)s::bigint IS NULL OR number < %(before)s)
+  AND (%(state)s::text IS NULL OR kind = %(state)s)
+  AND (%(outcome)s::text IS NULL OR outcome = %(outcome)s)
+  AND (%(alertname)s::text IS NULL OR alertname = %(alertname)s)
+  AND (%(entity)s::text IS NULL OR entity = %(entity)s)
+  AND (%(playbook)s::text IS NULL OR playbook = %(playbook)s)
+  AND (%(source)s::text IS NULL OR source = %(source)s)
+  AND (%(needs)s::text IS NULL OR (is_open AND kind = 'proposed'))
+ORDER BY number DESC LIMIT %(limit)s;
+
+-- name: case
+SELECT id::text AS id, number, kind, body, waiting, due_at, worker, opened_at, updated_at, closed_at, outcome, why
+FROM cases WHERE id = %(id)s;
+
+-- name: events
+SELECT seq, at, kind, actor, text, data FROM case_events WHERE case_id = %(id)s AND seq > %(after)s
+ORDER BY seq LIMIT 1000;
+
+-- name: attempts
+SELECT id::text AS id, run::text AS run, case_id::text AS case_id, mode, begun_at, ended_at, status, result,
+       cancel_by, alive_at > now() - interval '30 seconds' AS is_alive
+FROM attempts WHERE case_id = %(id)s ORDER BY begun_at;
+
+-- name: run
+SELECT id::text AS id, run::text AS run, case_id::text AS case_id, mode, begun_at, ended_at, status, result,
+       cancel_by, alive_at > now() - interval '30 seconds' AS is_alive
+FROM attempts WHERE run = %(id)s ORDER BY begun_at;
+
+-- name: run_log
+SELECT seq, at, kind, host, task, text, diff FROM run_events
+WHERE attempt_id = (SELECT id FROM attempts WHERE run = %(id)s ORDER BY begun_at DESC LIMIT 1) AND seq > %(after)s
+ORDER BY seq LIMIT %(limit)s;
+
+-- name: alerts
+-- Each identity with its why: its own word, else its case's end, else where its case stands.
+SELECT alerts.id AS number, alerts.source, alerts.fingerprint, alerts.starts_at, alerts.status, alerts.labels,
+       alerts.times_seen, alerts.received_at, alerts.last_seen_at, alerts.resolved_at, alerts.truncated,
+       alerts.case_id::text AS "case",
+       coalesce(alerts.why, cases.outcome, 'open') AS why,
+       CASE WHEN alerts.why IS NOT NULL THEN '' WHEN cases.outcome IS NOT NULL THEN cases.why
+            ELSE concat_ws(': ', cases.kind, nullif(cases.waiting, '')) END AS why_text
+FROM alerts LEFT JOIN cases ON cases.id = alerts.case_id
+WHERE (%(before)s::bigint IS NULL OR alerts.id < %(before)s)
+  AND (%(source)s::text IS NULL OR alerts.source = %(source)s)
+  AND (%(status)s::text IS NULL OR alerts.status = %(status)s)
+  AND (%(fingerprint)s::text IS NULL OR alerts.fingerprint = %(fingerprint)s)
+  AND (%(alertname)s::text IS NULL OR alerts.labels->>'alertname' = %(alertname)s)
+  AND (%(why)s::text IS NULL OR coalesce(alerts.why, cases.outcome, 'open') = %(why)s)
+ORDER BY alerts.id DESC LIMIT %(limit)s;
+
+-- name: unreadable
+SELECT id AS number, source, position, reason, received_at, delivery_id FROM unreadable
+WHERE (%(before)s::bigint IS NULL OR id < %(before)s) AND (%(source)s::text IS NULL OR source = %(source)s)
+ORDER BY id DESC LIMIT %(limit)s;
+
+-- name: case_of_proposal
+SELECT id::text AS id FROM cases WHERE proposal = %(number)s ORDER BY number DESC LIMIT 1;

@@ -1,0 +1,26 @@
+-- name: open
+WITH opened AS (
+    INSERT INTO cases (id, kind, body, role, due_at, playbook, entity, site, severity, events)
+    VALUES (%(id)s, %(kind)s, %(body)s, %(role)s, now(), %(playbook)s, %(entity)s, %(site)s, 1,
+            jsonb_array_length(%(events)s))
+    RETURNING id
+)
+INSERT INTO case_events (case_id, seq, kind, actor, text, data)
+SELECT opened.id, given.number, event->>'kind', event->>'actor', event->>'text', event->'data'
+FROM opened, jsonb_array_elements(%(events)s) WITH ORDINALITY AS given (event, number);
+
+-- name: note
+WITH noted AS (
+    UPDATE cases SET events = events + 1, due_at = CASE WHEN %(wake)s AND is_open THEN now() ELSE due_at END
+    WHERE id = %(case)s RETURNING id, events
+)
+INSERT INTO case_events (case_id, seq, kind, actor, text, data)
+SELECT id, events, %(kind)s, %(actor)s, %(text)s, %(data)s FROM noted;
+
+-- name: cancel
+UPDATE attempts SET cancel_by = %(actor)s
+WHERE run = %(run)s AND ended_at IS NULL AND alive_at > now() - interval '30 seconds'
+RETURNING case_id::text AS case_id;
+
+-- name: adopt
+INSERT INTO adoptions (commit, old, digest, actor) VALUES (%(commit)s, %(old)s, %(digest)s, %(actor)s);

@@ -1,0 +1,173 @@
+"""The API: lists, cases, runs, the catalog; approve and reject for a person's session, dispatch also for tokens.
+
+Errors are `{"error", "next_step", "reason"}`; the status says who must act.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fastapi import APIRouter, Body, Request
+from fastapi.encoders import jsonable_encoder
+from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
+
+from receiver.errors import Refused
+from receiver.web.access import needs_person, needs_reader, needs_token
+from receiver.web.api.stream import case_stream
+from receiver.web.parts import Parts
+
+DEFAULT_LIMIT = 50
+
+
+def routes(parts: Parts) -> APIRouter:
+    """Everything below /api."""
+    router = APIRouter(prefix="/api")
+    _lists(router, parts)
+    _cases(router, parts)
+    _runs(router, parts)
+    _catalog(router, parts)
+    return router
+
+
+def _lists(router: APIRouter, parts: Parts) -> None:
+    @router.get("/info")
+    async def info(request: Request) -> dict[str, Any]:
+        """Version, adopted revision and sources."""
+        await needs_reader(request, parts)
+        return {"version": parts.version, "revision": await parts.repo.adopted(), "sources": list(parts.sources)}
+
+    @router.get("/alerts")
+    async def alerts(request: Request) -> JSONResponse:
+        """One row per identity, each with its why."""
+        await needs_reader(request, parts)
+        limit, cursor, filters = _query(request)
+        page = await parts.archive.alerts(limit=limit, cursor=cursor, filters=filters)
+        return _json({"items": page.items, "next": page.next})
+
+    @router.get("/cases")
+    async def cases(request: Request) -> JSONResponse:
+        """Short rows, newest first."""
+        await needs_reader(request, parts)
+        limit, cursor, filters = _query(request)
+        page = await parts.archive.cases(limit=limit, cursor=cursor, filters=filters)
+        return _json({"items": page.items, "next": page.next})
+
+
+def _cases(router: APIRouter, parts: Parts) -> None:
+    @router.get("/cases/{id}")
+    async def case(request: Request, id: str) -> JSONResponse:
+        """The whole case."""
+        await needs_reader(request, parts)
+        return _json(await _found(parts, id))
+
+    @router.get("/cases/{id}/events", response_model=None)
+    async def events(request: Request, id: str) -> JSONResponse | StreamingResponse:
+        """Events as a list, or as a stream that resumes after Last-Event-ID."""
+        await needs_reader(request, parts)
+        await _found(parts, id)
+        last = request.headers.get("last-event-id") or request.query_params.get("after", "-1")
+        after = int(last) if last.lstrip("-").isdigit() else -1
+        if "text/event-stream" in request.headers.get("accept", ""):
+            stream: AsyncIterator[bytes] = case_stream(parts, id, after)
+            return StreamingResponse(stream, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+        return _json({"items": await parts.archive.events(id, after=after), "next": None})
+
+    @router.post("/cases/{id}/approve")
+    async def approve(request: Request, id: str, body: dict[str, Any] = Body()) -> JSONResponse:
+        """Approve the head that was looked at, and merge it. A person's session only."""
+        person = await needs_person(request, parts)
+        head = str(body.get("head_sha", ""))
+        return _json(await parts.doors.approve(id, head_sha=head, person=person, via="session"))
+
+    @router.post("/cases/{id}/reject")
+    async def reject(request: Request, id: str, body: dict[str, Any] | None = Body(default=None)) -> JSONResponse:
+        """Close the proposal. A person's session only."""
+        person = await needs_person(request, parts)
+        why = str((body or {}).get("why", ""))[:400]
+        return _json(await parts.doors.reject(id, person=person, via="session", why=why))
+
+    @router.post("/dispatch")
+    async def dispatch(request: Request, body: dict[str, Any] = Body()) -> JSONResponse:
+        """Begin a case by hand; it meets the same guard and the same proposal."""
+        if request.headers.get("authorization"):
+            actor = f"token:{(await needs_token(request, parts, ('dispatch', 'admin'))).name}"
+        else:
+            actor = f"user:{(await needs_person(request, parts)).name}"
+        playbook, params = body.get("playbook"), body.get("params", {})
+        if not isinstance(playbook, str) or not isinstance(params, dict):
+            raise Refused("dispatching: expected {playbook, params}", reason="invalid")
+        reason = str(body.get("reason", ""))[:400]
+        return _json({"case": await parts.doors.dispatch(playbook, params, actor=actor, reason=reason)}, status=202)
+
+
+def _runs(router: APIRouter, parts: Parts) -> None:
+    @router.get("/runs/{id}")
+    async def run(request: Request, id: str) -> JSONResponse:
+        """A run and its attempts."""
+        await needs_reader(request, parts)
+        found = await parts.archive.run(id)
+        if found is None:
+            raise Refused(f"no run {id[:60]!r}", reason="unknown_run")
+        return _json(found)
+
+    @router.get("/runs/{id}/log", response_model=None)
+    async def log(request: Request, id: str) -> JSONResponse | PlainTextResponse:
+        """Events of the latest attempt; as text when asked for, as a download."""
+        await needs_reader(request, parts)
+        after = request.query_params.get("after", "-1")
+        rows = await parts.archive.run_log(id, after=int(after) if after.lstrip("-").isdigit() else -1, limit=10_000)
+        if "text/plain" in request.headers.get("accept", "") or request.query_params.get("format") == "text":
+            lines = [" ".join(filter(None, (r["kind"], r["host"], r["task"], r["text"]))) for r in rows]
+            name = "".join(c for c in id if c.isalnum() or c == "-")[:40]
+            headers = {"Content-Disposition": f'attachment; filename="run-{name}.log"'}
+            return PlainTextResponse("\n".join(lines) + "\n", headers=headers)
+        return _json({"items": rows, "next": str(rows[-1]["seq"]) if rows else None})
+
+    @router.post("/runs/{id}/cancel")
+    async def cancel(request: Request, id: str) -> JSONResponse:
+        """Ask a running run to stop."""
+        if request.headers.get("authorization"):
+            actor = f"token:{(await needs_token(request, parts, ('dispatch', 'admin'))).name}"
+        else:
+            actor = f"user:{(await needs_person(request, parts)).name}"
+        await parts.doors.cancel(id, actor=actor)
+        return _json({"run": id, "cancel": "asked"}, status=202)
+
+
+def _catalog(router: APIRouter, parts: Parts) -> None:
+    @router.get("/catalog")
+    async def catalog(request: Request) -> JSONResponse:
+        """All vetted playbooks of the adopted revision, and what kept others out."""
+        await needs_reader(request, parts)
+        found = (await parts.repo.revision(await parts.repo.adopted())).catalog
+        items = [playbook.model_dump(mode="json") for playbook in found.playbooks.values()]
+        return _json({"items": items, "next": None, "problems": found.problems})
+
+    @router.get("/catalog/{id}")
+    async def playbook(request: Request, id: str) -> JSONResponse:
+        """One vetted playbook."""
+        await needs_reader(request, parts)
+        found = (await parts.repo.revision(await parts.repo.adopted())).catalog.playbooks.get(id)
+        if found is None:
+            raise Refused(f"no playbook {id[:60]!r}", next_step="gitmedic catalog list", reason="unknown_playbook")
+        return _json(found.model_dump(mode="json"))
+
+
+async def _found(parts: Parts, id: str) -> dict[str, Any]:
+    found = await parts.archive.case(id)
+    if found is None:
+        raise Refused(f"no case {id[:60]!r}", next_step="gitmedic case list", reason="unknown_case")
+    return found
+
+
+def _query(request: Request) -> tuple[int, str | None, dict[str, str]]:
+    values = dict(request.query_params)
+    limit = values.pop("limit", str(DEFAULT_LIMIT))
+    if not limit.isdigit():
+        raise Refused(f"limit is {limit[:40]!r}, not a number", reason="invalid")
+    return int(limit), values.pop("cursor", None), values
+
+
+def _json(content: Any, *, status: int = 200) -> JSONResponse:
+    return JSONResponse(jsonable_encoder(content), status_code=status)

@@ -1,0 +1,99 @@
+"""Puts the front door together: hooks, API, pages, health; errors by consequence; headers on every answer."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from importlib.resources import files
+from pathlib import Path
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from fastapi.staticfiles import StaticFiles
+
+from receiver.errors import Conflict, GitmedicError, Invalid, Refused, Retry
+from receiver.web.access import Guarded
+from receiver.web.api import routes as api
+from receiver.web.hooks import alertmanager
+from receiver.web.pages import routes as pages
+from receiver.web.parts import Parts
+
+_STATUS = {
+    "no_session": 401,
+    "no_token": 401,
+    "needs_person": 403,
+    "scope": 403,
+    "origin": 403,
+    "not_entitled": 403,
+    "needs_signature": 403,
+    "unknown_case": 404,
+    "unknown_run": 404,
+    "unknown_playbook": 404,
+}
+
+
+def create_app(parts: Parts) -> FastAPI:
+    """The ASGI application."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        writer = asyncio.create_task(parts.commit.run())
+        try:
+            yield
+        finally:
+            writer.cancel()
+            await asyncio.gather(writer, return_exceptions=True)
+
+    # the API's own pages would load scripts from elsewhere; the description itself is at /openapi.json
+    app = FastAPI(title="gitmedic", version=parts.version, docs_url=None, redoc_url=None, lifespan=lifespan)
+    app.add_middleware(Guarded, hosts=parts.hosts)
+    app.include_router(alertmanager.routes(parts))
+    app.include_router(api.routes(parts))
+    app.include_router(pages.routes(parts))
+    app.mount("/static", StaticFiles(directory=Path(str(files("receiver.web") / "static"))))
+    _health(app, parts)
+
+    @app.exception_handler(GitmedicError)
+    async def said(request: Request, error: GitmedicError) -> Response:
+        status = status_of(error)
+        if request.url.path.startswith("/api"):
+            next_step, reason = getattr(error, "next_step", ""), getattr(error, "reason", "")
+            return JSONResponse({"error": error.message, "next_step": next_step, "reason": reason}, status_code=status)
+        return pages.error_page(request, error, status)
+
+    return app
+
+
+def status_of(error: GitmedicError) -> int:
+    """Which HTTP status says who must act."""
+    if isinstance(error, Retry):
+        return 503
+    if isinstance(error, Conflict):
+        return 409
+    if isinstance(error, Invalid):
+        return 422
+    if isinstance(error, Refused):
+        return _STATUS.get(error.reason, 409 if error.reason in ("not_proposed", "not_running") else 422)
+    return 500
+
+
+def _health(app: FastAPI, parts: Parts) -> None:
+    @app.get("/healthz", include_in_schema=False)
+    async def healthz() -> PlainTextResponse:
+        """The process answers."""
+        return PlainTextResponse("ok\n")
+
+    @app.get("/readyz", include_in_schema=False)
+    async def readyz() -> PlainTextResponse:
+        """200 only when an alert would be stored."""
+        try:
+            await parts.ready()
+        except GitmedicError as error:
+            return PlainTextResponse(f"not ready: {error.message[:200]}\n", status_code=503)
+        return PlainTextResponse("ready\n")
+
+    @app.get("/metrics", include_in_schema=False)
+    async def metrics() -> Response:
+        """The metrics page."""
+        return Response(await parts.metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")

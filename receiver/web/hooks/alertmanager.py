@@ -1,0 +1,102 @@
+"""`POST /alertmanager[/{source}]`: 200 only after the commit (promise P1).
+
+503 for whatever passes (Alertmanager retries 5xx), 401, 403, 404 and 413 for what never will. Never another 2xx,
+never 429: Alertmanager counts the one as delivered and drops the other.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import time
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+
+from receiver.errors import GitmedicError
+from receiver.ports import Post, Receipt, Token
+from receiver.web.parts import Parts
+
+MAX_BYTES = 16 << 20
+
+
+def routes(parts: Parts) -> APIRouter:
+    """The two paths; without a source, the first configured one is meant."""
+    router = APIRouter()
+
+    @router.post("/alertmanager", include_in_schema=True)
+    async def default(request: Request) -> JSONResponse:
+        return await receive(request, parts, parts.sources[0] if parts.sources else "")
+
+    @router.post("/alertmanager/{source}")
+    async def named(request: Request, source: str) -> JSONResponse:
+        return await receive(request, parts, source)
+
+    return router
+
+
+async def receive(request: Request, parts: Parts, source: str) -> JSONResponse:
+    """One webhook request."""
+    began = time.perf_counter()
+    receipt: Receipt | None = None
+    try:
+        token = await who(request, parts)
+        refused = _refused(token, source, parts)
+        if refused is not None:
+            parts.counted(refused.status_code, None, time.perf_counter() - began)
+            return refused
+        body = await read_body(request)
+        if body is None:
+            parts.counted(413, None, time.perf_counter() - began)
+            return _answer(413, f"a delivery may have {MAX_BYTES >> 20} MiB")
+        receipt = await parts.commit.store(Post(source=source, body=body, token=token.name if token else ""))
+    except GitmedicError as error:
+        parts.counted(503, None, time.perf_counter() - began)
+        return _answer(503, error.message[:200])
+    parts.counted(200, receipt, time.perf_counter() - began)
+    return JSONResponse(receipt.model_dump())
+
+
+async def who(request: Request, parts: Parts) -> Token | None:
+    """The token of a bearer or, as password, of basic authentication."""
+    kind, _, value = request.headers.get("authorization", "").partition(" ")
+    secret = value.strip()
+    if kind.lower() == "basic":
+        try:
+            secret = base64.b64decode(secret, validate=True).decode("utf-8").partition(":")[2]
+        except (binascii.Error, UnicodeDecodeError, ValueError):
+            return None
+    elif kind.lower() != "bearer":
+        return None
+    return await parts.access.token(secret) if secret else None
+
+
+async def read_body(request: Request) -> bytes | None:
+    """The body, or None as soon as it is too large."""
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > MAX_BYTES:
+        return None
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BYTES:
+            return None
+    return bytes(body)
+
+
+def _refused(token: Token | None, source: str, parts: Parts) -> JSONResponse | None:
+    if token is None:
+        return _answer(401, "a token of scope alerts:write is needed: gitmedic token create --scope alerts:write")
+    if token.scope not in ("alerts:write", "admin"):
+        return _answer(403, f"token {token.name!r} has scope {token.scope}, not alerts:write")
+    if source not in parts.sources:
+        known = ", ".join(parts.sources) or "none: add [[sources]] to gitmedic.toml"
+        return _answer(404, f"no source {source[:60]!r}; known: {known}")
+    if token.source and token.source != source:
+        return _answer(403, f"token {token.name!r} speaks for source {token.source!r} only")
+    return None
+
+
+def _answer(status: int, text: str) -> JSONResponse:
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
+    return JSONResponse({"error": text}, status_code=status, headers=headers)

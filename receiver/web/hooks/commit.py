@@ -1,0 +1,84 @@
+"""Natural group commit: while one commit is on its way, what arrives gathers; the next commit takes all of it.
+
+No timer and no batch size to set: at low load a request is alone in its commit, at high load many share one. Each
+request is answered after its own commit, and one commit's trouble is told to exactly its requests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from receiver.errors import GitmedicError, Unavailable
+from receiver.ports import Inbox, Post, Receipt
+
+#: bounds of one commit, so that no statement grows without end
+MOST_POSTS = 512
+MOST_BYTES = 32 << 20
+
+
+class GroupCommit:
+    """One writer for all requests of this process."""
+
+    def __init__(self, inbox: Inbox) -> None:
+        self._inbox = inbox
+        self._waiting: list[tuple[Post, asyncio.Future[Receipt]]] = []
+        self._arrived = asyncio.Event()
+        self._closed = False
+
+    async def store(self, post: Post) -> Receipt:
+        """Durable when it returns; raises `Unavailable` when it is not stored."""
+        if self._closed:
+            raise Unavailable("the server is stopping")
+        future: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+        self._waiting.append((post, future))
+        self._arrived.set()
+        return await future
+
+    async def run(self) -> None:
+        """Commit until cancelled; then what still waits is told to come again."""
+        try:
+            while True:
+                await self._arrived.wait()
+                batch = self._take()
+                if not batch:
+                    self._arrived.clear()
+                    continue
+                await self._commit(batch)
+        finally:
+            self._closed = True
+            for _, future in self._waiting:
+                if not future.done():
+                    future.set_exception(Unavailable("the server is stopping"))
+
+    def _take(self) -> list[tuple[Post, asyncio.Future[Receipt]]]:
+        size = count = 0
+        for post, _ in self._waiting:
+            size += len(post.body)
+            if count and (count >= MOST_POSTS or size > MOST_BYTES):
+                break
+            count += 1
+        batch, self._waiting = self._waiting[:count], self._waiting[count:]
+        return batch
+
+    async def _commit(self, batch: list[tuple[Post, asyncio.Future[Receipt]]]) -> None:
+        # whoever hung up meanwhile has no acknowledgement to lose; storing it is harmless
+        try:
+            receipts = await self._inbox.store([post for post, _ in batch])
+        except asyncio.CancelledError:
+            _fail(batch, Unavailable("the server is stopping"))
+            raise
+        except GitmedicError as error:
+            _fail(batch, error)
+        except Exception as error:
+            _fail(batch, Unavailable(f"storing a delivery: {type(error).__name__}"))
+            raise
+        else:
+            for (_, future), receipt in zip(batch, receipts, strict=True):
+                if not future.done():
+                    future.set_result(receipt)
+
+
+def _fail(batch: list[tuple[Post, asyncio.Future[Receipt]]], error: Exception) -> None:
+    for _, future in batch:
+        if not future.done():
+            future.set_exception(error)

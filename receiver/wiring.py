@@ -1,0 +1,265 @@
+"""The only file that knows every adapter: builds them, opens them, closes them in reverse order.
+
+open_store   what happened                       for every command
+open_office  and what was approved, and people   for those who decide
+serve        the server: no credential, no runner
+work         a worker: the plan role has no runner, the execute role asks no source
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from psycopg_pool import AsyncConnectionPool
+
+from receiver.adapters.facts.gather import GatherFacts
+from receiver.adapters.forge.local import LocalForge
+from receiver.adapters.forge.settings import LocalForgeSettings
+from receiver.adapters.notify.log import LogNotifier
+from receiver.adapters.planner.rules import RulesPlanner
+from receiver.adapters.proof.sources import Sources
+from receiver.adapters.repo.git import OpsRepository
+from receiver.adapters.runner.ansible import AnsibleRunner
+from receiver.adapters.store.access import PostgresAccess
+from receiver.adapters.store.archive import PostgresArchive
+from receiver.adapters.store.cases import PostgresCases
+from receiver.adapters.store.desk import PostgresDesk
+from receiver.adapters.store.embedded import dsn_of
+from receiver.adapters.store.heartbeat import Heartbeats
+from receiver.adapters.store.inbox import PostgresInbox
+from receiver.adapters.store.ledger import PostgresLedger
+from receiver.adapters.store.locks import PostgresLocks
+from receiver.adapters.store.pool import open_pool
+from receiver.adapters.store.runs import PostgresRuns
+from receiver.adapters.telemetry.metrics import Metrics, Snapshot
+from receiver.config import Settings
+from receiver.domain.outcome import Role
+from receiver.domain.run import Job, RunEvent, RunResult
+from receiver.doors import Doors
+from receiver.errors import Broken, Retry
+from receiver.pipeline import Ports
+from receiver.ports import Receipt
+from receiver.starter import instance_id
+from receiver.web import server
+from receiver.web.app import create_app
+from receiver.web.hooks.commit import GroupCommit
+from receiver.web.parts import Parts
+from receiver.worker import Worker
+
+VERSION = "0.1.0"
+_ALIVE_SECONDS = 15.0
+
+
+class SystemClock:
+    """The Clock port: this machine's time."""
+
+    def now(self) -> datetime:
+        """Aware, in UTC."""
+        return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Store:
+    """Everything that is kept in PostgreSQL."""
+
+    pool: AsyncConnectionPool[Any]
+    access: PostgresAccess
+    archive: PostgresArchive
+    desk: PostgresDesk
+    ledger: PostgresLedger
+    cases: PostgresCases
+    runs: PostgresRuns
+    locks: PostgresLocks
+    inbox: PostgresInbox
+    heartbeats: Heartbeats
+
+
+@dataclass(frozen=True)
+class Office:
+    """The store, the ops repository, the forge, and the acts of people."""
+
+    store: Store
+    repo: OpsRepository
+    forge: LocalForge
+    doors: Doors
+
+
+@asynccontextmanager
+async def open_store(settings: Settings) -> AsyncIterator[Store]:
+    """The store of a data directory whose database runs."""
+    url = settings.database.url.get_secret_value() or dsn_of(settings.data_dir)
+    async with open_pool(url) as pool:
+        drop = {source.name: frozenset(source.drop_labels) for source in settings.sources}
+        yield Store(
+            pool=pool,
+            access=PostgresAccess(pool),
+            archive=PostgresArchive(pool),
+            desk=PostgresDesk(pool),
+            ledger=PostgresLedger(pool),
+            cases=PostgresCases(pool),
+            runs=PostgresRuns(pool),
+            locks=PostgresLocks(pool),
+            inbox=PostgresInbox(pool, drop_labels=drop),
+            heartbeats=Heartbeats(pool),
+        )
+
+
+@asynccontextmanager
+async def open_office(settings: Settings) -> AsyncIterator[Office]:
+    """The office of a data directory that was initialised."""
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(open_store(settings))
+        repo = OpsRepository(settings.repo, store.ledger.adopted)
+        stack.push_async_callback(repo.close)
+        forge = LocalForge(
+            store.pool,
+            repo,
+            LocalForgeSettings(base=settings.repo.base, url_template=f"{settings.web.url}/proposals/{{number}}"),
+        )
+        doors = Doors(archive=store.archive, desk=store.desk, review=forge, repo=repo, clock=SystemClock())
+        yield Office(store=store, repo=repo, forge=forge, doors=doors)
+
+
+async def serve(settings: Settings) -> None:
+    """The server, until a signal: hooks, API and pages."""
+    stop = stop_on_signals()
+    listening = server.bind(settings.web.host, settings.web.port)
+    async with open_office(settings) as office:
+        store = office.store
+        names = tuple(source.name for source in settings.sources)
+        await store.inbox.connect(names)
+        await store.ledger.appear(instance_id(settings.data_dir))
+        metrics = Metrics()
+        parts = Parts(
+            commit=GroupCommit(store.inbox),
+            access=store.access,
+            archive=store.archive,
+            doors=office.doors,
+            repo=office.repo,
+            ready=store.heartbeats.ready,
+            metrics=lambda: _metrics_page(metrics, store.heartbeats),
+            counted=_counter(metrics),
+            sources=names,
+            hosts=(*settings.web.hosts, settings.web.host),
+            version=VERSION,
+            stop=stop,
+        )
+        await server.run(create_app(parts), listening, stop)
+
+
+async def work(settings: Settings, roles: Sequence[Role], site: str = "") -> None:
+    """A worker, until a signal."""
+    stop = stop_on_signals()
+    async with AsyncExitStack() as stack:
+        office = await stack.enter_async_context(open_office(settings))
+        store, clock = office.store, SystemClock()
+        instance = instance_id(settings.data_dir)
+        await store.ledger.appear(instance)
+        plans = Role.PLAN in roles
+        sources = Sources(settings.sources if plans else (), clock)
+        stack.push_async_callback(sources.aclose)
+        ports = Ports(
+            clock=clock,
+            ledger=store.ledger,
+            gate=store.ledger,
+            runs=store.runs,
+            locks=store.locks,
+            repo=office.repo,
+            branches=office.repo,
+            forge=office.forge,
+            proof=sources,
+            facts=GatherFacts(sources, clock),
+            planner=RulesPlanner(),
+            runner=_runner(settings) if Role.EXECUTE in roles else NoRunner(),
+            notifier=LogNotifier(),
+            instance=instance,
+            base=settings.repo.base,
+        )
+        name = f"{socket.gethostname()}-{os.getpid()}"
+        worker = Worker(
+            ports,
+            store.cases,
+            store.runs,
+            roles=roles,
+            name=name,
+            concurrency=settings.worker.concurrency,
+            poll_seconds=settings.worker.poll_seconds,
+            chores=[
+                (_ALIVE_SECONDS, lambda: store.ledger.appear(instance)),
+                (_ALIVE_SECONDS, lambda: _beat(store, worker, name, roles)),
+                *([(_ALIVE_SECONDS, store.locks.sweep)] if plans else []),
+            ],
+        )
+        await worker.run(stop)
+
+
+class NoRunner:
+    """What the plan role has in the place of a runner: it touches no host."""
+
+    async def run(
+        self,
+        job: Job,
+        record: Callable[[Sequence[RunEvent]], Awaitable[None]],
+        cancelled: Callable[[], Awaitable[bool]],
+    ) -> RunResult:
+        """Never."""
+        raise Broken(f"run {job.run_id} was given to the plan role")
+
+    async def isolation(self) -> Literal["bwrap", "none"]:
+        """Never."""
+        raise Broken("the plan role was asked for its isolation")
+
+
+def _runner(settings: Settings) -> AnsibleRunner:
+    keys = {
+        name: credential.file
+        for name, credential in settings.credentials.items()
+        if credential.kind == "ssh_key" and credential.file is not None
+    }
+    return AnsibleRunner(settings.runner, data_dir=settings.data_dir, keys=keys)
+
+
+def stop_on_signals() -> asyncio.Event:
+    """Set by SIGTERM or SIGINT; a second one ends at once."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def ask() -> None:
+        if stop.is_set():
+            os._exit(130)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ask)
+    return stop
+
+
+async def _beat(store: Store, worker: Worker, name: str, roles: Sequence[Role]) -> None:
+    await store.heartbeats.beat(name, " ".join(roles), VERSION, asdict(worker.counts))
+
+
+async def _metrics_page(metrics: Metrics, heartbeats: Heartbeats) -> bytes:
+    try:
+        found = await heartbeats.snapshot()
+    except Retry:
+        return metrics.render(None)
+    return metrics.render(Snapshot(**found))
+
+
+def _counter(metrics: Metrics) -> Callable[[int, Receipt | None, float], None]:
+    def count(status: int, receipt: Receipt | None, seconds: float) -> None:
+        metrics.posts.labels(str(status)).inc()
+        if receipt is not None:
+            metrics.alerts.inc(receipt.alerts)
+            metrics.unreadable.inc(receipt.unreadable)
+            metrics.commit_seconds.observe(seconds)
+
+    return count
