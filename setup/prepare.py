@@ -159,9 +159,28 @@ def own_lists() -> tuple[str, ...]:
     return options
 
 
+def at_home(program: Path) -> Path:
+    """Debian's Alertmanager reads its templates from a fixed place in /usr/share, which is only there when it is
+    installed. The unpacked copy is given a path of the same length, relative to where its wrapper starts it."""
+    fixed = b"/usr/share/prometheus/alertmanager"
+    content = program.read_bytes()
+    if fixed not in content:
+        return program
+    told = program.with_name(f"{program.name}.unpacked")
+    told.write_bytes(content.replace(fixed, b"./" * (len(fixed) // 2)))
+    told.chmod(0o755)
+    return told
+
+
 def link(name: str, program: Path) -> None:
-    """A wrapper in .tools/bin; unpacked programs find their unpacked libraries."""
+    """A wrapper in .tools/bin; unpacked programs find their unpacked libraries and templates."""
     wrapper = TOOLS / "bin" / name
+    if name == "alertmanager" and TOOLS in program.parents:
+        templates = TOOLS / "root" / "usr/share/prometheus/alertmanager"
+        wrapper.unlink(missing_ok=True)
+        wrapper.write_text(f'#!/bin/sh\ncd "{templates}" && exec "{at_home(program)}" "$@"\n')
+        wrapper.chmod(0o755)
+        return
     libraries = sorted({str(path.parent) for path in (TOOLS / "root").glob("**/*.so*")})
     lines = ["#!/bin/sh"]
     if libraries and TOOLS in program.parents and name == "sshd":

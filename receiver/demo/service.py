@@ -41,7 +41,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
-        self.wfile.write(text)
+        with contextlib.suppress(BrokenPipeError):  # a probe that has read enough
+            self.wfile.write(text)
 
 
 class _Server(socketserver.UnixStreamServer):
