@@ -161,7 +161,8 @@ def _watch(lifeline: socket.socket) -> None:
     with contextlib.suppress(OSError):
         while lifeline.recv(1):
             pass
-    os.kill(os.getpid(), signal.SIGTERM)
+    if sys.platform != "linux":  # where the kernel has not sent it already; a second one would cut the end short
+        os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(GRACE_SECONDS)
     os._exit(128 + signal.SIGTERM)
 
@@ -181,7 +182,7 @@ class Supervisor:
         self._postgres = EmbeddedPostgres(self.settings.data_dir)
         self._signals: list[signal.Signals] = []
         self._stop, self._hard = asyncio.Event(), asyncio.Event()
-        self._is_ready = False
+        self._is_ready = self._is_owner = False
 
     async def run(self) -> int:
         """Until a signal (128 + its number) or until going on is hopeless (raises `Refused`)."""
@@ -220,6 +221,7 @@ class Supervisor:
 
     async def _database(self) -> str:
         with explained(self.settings.data_dir):
+            self.settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             await self._own()
         dsn = self.settings.database.url.get_secret_value()
         if self.settings.embedded:
@@ -240,7 +242,9 @@ class Supervisor:
         end = time.monotonic() + _OWNER_PATIENCE_SECONDS
         while True:
             try:
-                return self._postgres.own()
+                self._postgres.own()
+                self._is_owner = True
+                return
             except Refused as error:
                 if error.reason != "second_owner" or time.monotonic() > end:
                     raise
@@ -338,7 +342,8 @@ class Supervisor:
         if self._hard.is_set() and self._postgres.pid:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._postgres.pid, signal.SIGQUIT)
-        await self._postgres.stop()
+        if self._is_owner:  # to stop is also to clear away what lies there, which may be another's
+            await self._postgres.stop()
 
     async def _gone(self) -> None:
         for child in self.children:

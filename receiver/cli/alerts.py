@@ -23,7 +23,7 @@ from receiver.errors import Refused, Unavailable
 if TYPE_CHECKING:
     from receiver.config import Settings
 
-Source = Annotated[str, typer.Option("--source", help="The source it comes from.")]
+Source = Annotated[str, typer.Option("--source", help="One of [[sources]]; the first when not given.")]
 Listen = Annotated[
     str | None,
     typer.Option("--listen", metavar="HOST:PORT", help="Where the server listens. (GITMEDIC_LISTEN)"),
@@ -37,7 +37,7 @@ def register(app: typer.Typer) -> None:
 
     @command(alerts, "test")
     def test(
-        source: Source = "test",
+        source: Source = "",
         alertname: Annotated[str, typer.Option("--alertname", help="Its label alertname.")] = "GitmedicTest",
         label: Annotated[
             list[str], typer.Option("--label", "-l", metavar="NAME=VALUE", help="One more; repeat it.")
@@ -52,7 +52,7 @@ def register(app: typer.Typer) -> None:
     @command(alerts, "replay")
     def replay(
         file: Annotated[Path, typer.Argument(help="The body of one webhook request, as JSON.")],
-        source: Source = "test",
+        source: Source = "",
         listen: Listen = None,
     ) -> None:
         """Send a stored webhook body again, byte by byte."""
@@ -90,6 +90,7 @@ def payload(alertname: str, labels: list[str], *, resolved: bool) -> dict[str, A
 
 async def _send(body: bytes, source: str, listen: str | None) -> None:
     found = existing(listen)
+    source = source or _first(found)
     url = f"{found.web.local_url}/alertmanager/{source}"
     async with _token(source) as secret:
         status, answer = await _post(url, body, secret, found)
@@ -97,6 +98,15 @@ async def _send(body: bytes, source: str, listen: str | None) -> None:
     if status != 200:
         raise Unavailable(f"sending to {url}: it answered {status}")
     say("next: gitmedic case list")
+
+
+def _first(found: Settings) -> str:
+    if not found.sources:
+        raise Refused(
+            "sending a test alert: no source is configured",
+            next_step=f"add [[sources]] with a name to {found.file}, and start gitmedic again", reason="settings",
+        )  # fmt: skip
+    return found.sources[0].name
 
 
 @asynccontextmanager

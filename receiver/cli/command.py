@@ -20,7 +20,7 @@ from typing import Annotated, Any
 
 import typer
 
-from receiver.cli.exits import EPILOG, code_of
+from receiver.cli.exits import EPILOG, code_of, is_database
 from receiver.errors import GitmedicError, Refused
 
 _PANEL = "Options of every command"
@@ -202,7 +202,10 @@ def tell_error(error: BaseException) -> int:
         if isinstance(error, Refused) and error.next_step:
             say(f"next: {error.next_step}")
     elif isinstance(error, OSError | TimeoutError):
-        say(f"gitmedic: {error}")
+        say(f"gitmedic: {error}" if str(error) else "gitmedic: it did not end in the time that was given")
+    elif is_database(error):
+        say(f"gitmedic: asking the database: {str(error).strip().splitlines()[0]}")
+        say("next: gitmedic doctor")
     else:
         say(f"gitmedic: a bug: {type(error).__name__}: {error}")
         if given().verbose < 2:

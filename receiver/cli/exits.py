@@ -79,12 +79,23 @@ class SettingsInvalid(Invalid):
         self.reason = "settings"
 
 
+def is_database(error: BaseException) -> bool:
+    """Whether a driver's own error came through; told by its module, since the driver is slow to import."""
+    passing = {"OperationalError", "PoolTimeout", "PoolClosed"}
+    known = type(error).__module__.startswith("psycopg")
+    return known and any(kind.__name__ in passing for kind in type(error).__mro__)
+
+
 def code_of(error: BaseException) -> Code:
     """The number for an error that ended a command."""
     if isinstance(error, Refused):
         return _BY_REASON.get(error.reason, Code.REFUSED)
     if isinstance(error, TimeoutError):
         return Code.TIMEOUT
-    if isinstance(error, Retry) or (isinstance(error, OSError) and not isinstance(error, GitmedicError)):
+    if (
+        is_database(error)
+        or isinstance(error, Retry)
+        or (isinstance(error, OSError) and not isinstance(error, GitmedicError))
+    ):
         return Code.UNREACHABLE
     return Code.FAILED

@@ -64,7 +64,8 @@ def test_a_second_owner_is_refused_with_the_pid_of_the_first(data_dir):
         with _up(data_dir) as second:
             assert second.process.wait(20) == 1
             wait_until(lambda: f"process {first.process.pid} owns it already" in second.words)
-        # the context of the second ends what is left of this directory, so the first is asked before that
+            assert alive(first.pids()["postgres"])
+            assert Path((data_dir / "postgres.socket").read_text()).is_dir()
 
 
 def test_a_port_in_use_is_refused_before_anything_starts(data_dir):
