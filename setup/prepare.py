@@ -37,7 +37,7 @@ def main(arguments: list[str]) -> None:
     """Prepare, and say what was done."""
     os.chdir(ROOT)
     os.umask(0o022)
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 - whoever comes with an older one is told
         sys.exit(f"gitmedic needs Python 3.11 or newer, this is {sys.version.split()[0]}: apt install python3")
     prepare_venv()
     wanted = DEMO_TOOLS | (TEST_TOOLS if "--tests" in arguments else {})
@@ -66,9 +66,7 @@ def prepare_venv() -> None:
     # the checkout itself on the path: no build step, and what is edited is what runs
     (site / "gitmedic_checkout.pth").write_text(f"{ROOT}\n")
     script = VENV / "bin" / "gitmedic"
-    script.write_text(
-        f"#!{python}\nimport sys\n\nfrom receiver.__main__ import main\n\nif __name__ == '__main__':\n    sys.exit(main())\n"
-    )
+    script.write_text(f"#!{python}\nimport sys\n\nfrom receiver.__main__ import main\n\nsys.exit(main())\n")
     script.chmod(0o755)
     say("compiling bytecode")
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
@@ -79,9 +77,7 @@ def prepare_venv() -> None:
 
 def make_venv() -> None:
     """With Debian's python3 the venv module may lack pip; say what to install then."""
-    made = subprocess.run(
-        [sys.executable, "-m", "venv", str(VENV)], capture_output=True, text=True, check=False
-    )
+    made = subprocess.run([sys.executable, "-m", "venv", str(VENV)], capture_output=True, text=True, check=False)
     if made.returncode != 0:
         shutil.rmtree(VENV, ignore_errors=True)
         sys.exit("making .venv: this Python has no ensurepip: apt install python3-venv (or install uv)")

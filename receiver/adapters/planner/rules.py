@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from receiver.domain.matchers import Matchers
-
 from receiver.domain.alert import Alert
 from receiver.domain.condition import Condition
 from receiver.domain.entity import Entity
 from receiver.domain.fact import Fact
+from receiver.domain.matchers import Matchers
 from receiver.domain.plan import Attempt, Candidate, Plan
 from receiver.domain.playbook import Catalog, Handle, Playbook
 from receiver.domain.record import Record

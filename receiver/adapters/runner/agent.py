@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
+import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -45,14 +46,17 @@ async def ssh_agent(
     """An agent on `scratch/agent.sock` for these hosts; ends with the run. Without SSH hosts, nothing."""
     remote = [host for host in hosts if host.connection == "ssh"]
     if not remote:
-        yield
+        yield None
         return
     await _check_version()
     own_known = scratch / "known_hosts"
     own_known.write_text(await _known_lines(remote, known_hosts))
-    config = _CONFIG.format(known_hosts=seen_as / "known_hosts", socket=seen_as / "agent.sock")
+    own = Path(tempfile.mkdtemp(prefix="gm-agent-"))
+    socket = own / "sock"
+    config = _CONFIG.format(
+        known_hosts=(seen_as or scratch) / "known_hosts", socket=seen_as / "agent" / "sock" if seen_as else socket
+    )
     (scratch / "ssh_config").write_text(config)
-    socket = scratch / "agent.sock"
     agent = await asyncio.create_subprocess_exec(
         "ssh-agent", "-D", "-a", str(socket),
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
@@ -70,12 +74,12 @@ async def ssh_agent(
                 ["ssh-add", "-q", "-t", str(seconds), "-H", str(own_known), *constraints, str(key)],
                 {"SSH_AUTH_SOCK": str(socket)},
             )
-        yield
+        yield own
     finally:
         if agent.returncode is None:
             agent.kill()
         await agent.wait()
-        socket.unlink(missing_ok=True)
+        shutil.rmtree(own, ignore_errors=True)
 
 
 def _destination(host: JobHost) -> str:

@@ -88,10 +88,11 @@ class AnsibleRunner:
         mark = uuid4().hex
         try:
             keys = self._keys_for(job)
-            seen_as = JOB if job.isolation == "bwrap" else scratch
+            seen_as = JOB if job.isolation == "bwrap" else None
             seconds = job.timeout_seconds + 60
-            async with ssh_agent(scratch, seen_as, job.hosts, keys, self._known_hosts, seconds):
-                return await self._child(job, scratch, mark, record, cancelled, began)
+            async with ssh_agent(scratch, seen_as, job.hosts, keys, self._known_hosts, seconds) as agent:
+                argv = self._argv(job, scratch, agent)
+                return await self._child(job, argv, scratch, mark, record, cancelled, began)
         except GitmedicError as error:
             return _failed(job, began, error.message)
         finally:
@@ -101,10 +102,17 @@ class AnsibleRunner:
             shutil.rmtree(scratch, ignore_errors=True)
 
     async def _child(
-        self, job: Job, scratch: Path, mark: str, record: RecordEvents, cancelled: Asked, began: datetime
+        self,
+        job: Job,
+        argv: list[str],
+        scratch: Path,
+        mark: str,
+        record: RecordEvents,
+        cancelled: Asked,
+        began: datetime,
     ) -> RunResult:
         process = await asyncio.create_subprocess_exec(
-            *self._argv(job, scratch),
+            *argv,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
             cwd=scratch, start_new_session=True, limit=_LINE_BYTES,
             env={
@@ -131,7 +139,7 @@ class AnsibleRunner:
         await record(seen.waiting)
         return _result(job, seen, began, process.returncode)
 
-    def _argv(self, job: Job, scratch: Path) -> list[str]:
+    def _argv(self, job: Job, scratch: Path, agent: Path | None) -> list[str]:
         program = [sys.executable, "-m", "receiver.adapters.runner.child"]
         if job.isolation == "none":
             return program
@@ -140,7 +148,8 @@ class AnsibleRunner:
         writable = [path for host in local for path in host.writable if Path(path).exists()]
         sockets = [path for host in local for path in host.sockets if Path(path).exists()]
         bwrap = shutil.which(self._bwrap) or self._bwrap
-        return [*bwrap_argv(bwrap, scratch, writable=writable, sockets=sockets), *program]
+        shut_in = bwrap_argv(bwrap, scratch, writable=writable, sockets=sockets, agent=agent)
+        return [*shut_in, *program]
 
     def _keys_for(self, job: Job) -> list[Path]:
         missing = [name for name in job.credentials if name not in self._keys]

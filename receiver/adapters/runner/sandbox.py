@@ -25,7 +25,14 @@ _SYSTEM = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 JOB = Path("/job")
 
 
-def bwrap_argv(bwrap: str, scratch: Path, *, writable: Iterable[str] = (), sockets: Iterable[str] = ()) -> list[str]:
+def bwrap_argv(
+    bwrap: str,
+    scratch: Path,
+    *,
+    writable: Iterable[str] = (),
+    sockets: Iterable[str] = (),
+    agent: Path | None = None,
+) -> list[str]:
     """The command line up to the program that is shut in."""
     argv = [
         bwrap, "--unshare-all", "--share-net", "--cap-drop", "ALL", "--die-with-parent", "--new-session",
@@ -44,6 +51,8 @@ def bwrap_argv(bwrap: str, scratch: Path, *, writable: Iterable[str] = (), socke
     for place in program_places():
         argv += ["--ro-bind", str(place), str(place)]
     argv += ["--bind", str(scratch), str(JOB), "--ro-bind", str(scratch / "passwd"), "/etc/passwd"]
+    if agent is not None:
+        argv += ["--bind", str(agent), str(JOB / "agent")]
     for path in writable:
         argv += ["--bind", path, path]
     for path in sockets:
