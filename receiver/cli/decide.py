@@ -85,6 +85,7 @@ def _say_all(case: Proposed) -> None:
         ("targets", ", ".join(run.targets)),
         *((f"  {name}", str(value)) for name, value in run.params.items()),
         ("reason", run.reason),
+        ("why", case.plan.why),
         ("dry run", f"{last.status}, {len(last.changes)} would change, {len(last.not_previewable)} unknown"),
         *(("  change", change) for change in last.changes),
         ("expires", f"{run.expires_at:%Y-%m-%d %H:%M} UTC"),

@@ -37,13 +37,17 @@ _CONFIG = """Host *
 @asynccontextmanager
 async def ssh_agent(
     scratch: Path,
-    seen_as: Path,
+    seen_as: Path | None,
     hosts: Sequence[JobHost],
     keys: Sequence[Path],
     known_hosts: Path,
     seconds: int,
-) -> AsyncIterator[None]:
-    """An agent on `scratch/agent.sock` for these hosts; ends with the run. Without SSH hosts, nothing."""
+) -> AsyncIterator[Path | None]:
+    """An agent for these hosts, in a directory of its own with a short path (a socket's may have 107 bytes).
+
+    Gives that directory, None without SSH hosts. `seen_as` is where the run sees `scratch`, when it is shut in;
+    it then sees the agent's directory as `agent` in it. Ends with the run.
+    """
     remote = [host for host in hosts if host.connection == "ssh"]
     if not remote:
         yield None
