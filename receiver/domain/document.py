@@ -18,19 +18,7 @@ _ALLOWED_CONTROLS = "\n\t"
 
 
 class _Strict(_Loader):  # type: ignore[misc]
-    """The safe loader without what makes one text mean two things."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        """No aliases, no anchors."""
-        if self.check_event(yaml.events.AliasEvent):
-            raise yaml.YAMLError("aliases are not read here")
-        event = self.peek_event()
-        if getattr(event, "anchor", None):
-            raise yaml.YAMLError("anchors are not read here")
-        tag = getattr(event, "tag", None)
-        if tag is not None:
-            raise yaml.YAMLError(f"tags are not read here: {tag}")
-        return super().compose_node(parent, index)
+    """The safe loader without double keys, merges and keys that are no text."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         """No key twice, only text as key."""
@@ -51,9 +39,21 @@ def read_yaml(content: bytes, *, where: str, limit: int = 1 << 20) -> Any:
     """The plain data of one document."""
     text = read_text(content, where=where, limit=limit)
     try:
+        _check_events(text)
         return yaml.load(text, Loader=_Strict)  # noqa: S506 - a subclass of the safe loader
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise Invalid(f"not YAML that is read here: {' '.join(str(error).split())[:300]}", where=where) from error
+
+
+def _check_events(text: str) -> None:
+    """No aliases, anchors or tags: each makes one text mean more than it shows."""
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.AliasEvent):
+            raise yaml.YAMLError("aliases are not read here")
+        if getattr(event, "anchor", None):
+            raise yaml.YAMLError("anchors are not read here")
+        if getattr(event, "tag", None):
+            raise yaml.YAMLError(f"tags are not read here: {event.tag}")
 
 
 def read_mapping(content: bytes, *, where: str, limit: int = 1 << 20) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from receiver.domain.condition import Condition
 from receiver.domain.document import read_mapping
+from receiver.domain.lint import check_names, check_tasks
 from receiver.domain.matchers import Matchers
 from receiver.domain.outcome import Risk
 from receiver.domain.record import Record
@@ -144,6 +145,10 @@ def read_playbook(path: str, files: Mapping[str, bytes]) -> Playbook:
         key = ".".join(str(part) for part in first["loc"])
         what = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
         raise Invalid(f"{key}: {what}", where=where, next_step=_NEXT) from error
+    check_names(files)
+    effect = check_tasks(files, where=path)
+    if effect != playbook.effect:
+        raise Invalid(f"effect: it says {playbook.effect}, its modules say {effect}", where=where, next_step=_NEXT)
     _check_schema(playbook, where)
     _check_handles(playbook, where)
     _check_verify(playbook, where)

@@ -1,0 +1,178 @@
+"""What a vetted playbook may not do, read from its tasks (rules S5, S6, S7, S20).
+
+Everything that could widen a run is refused here: other hosts, other connections, shells, plugins beside the playbook,
+lookups on the controller, `check_mode: false` on a task that changes something. What is not on a list is refused
+too: a module by its full name, a keyword by its own. `effect` is computed from the modules and never believed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import PurePosixPath
+from typing import Any, Literal
+
+from receiver.domain.document import read_yaml
+from receiver.errors import Invalid
+
+#: what may lie in a playbook's folder; the last three never enter a run
+RUN_FILES, RUN_FOLDERS = ("playbook.yml",), ("tasks", "templates", "files", "vars")
+OTHER_FILES = ("catalog.yml", "README.md", "drill.yml")
+_PLAY_KEYS = frozenset(
+    {"name", "hosts", "gather_facts", "become", "tasks", "pre_tasks", "post_tasks", "handlers", "vars", "serial",
+     "any_errors_fatal", "roles"}
+)  # fmt: skip
+_TASK_KEYS = frozenset(
+    {"name", "when", "loop", "loop_control", "register", "until", "retries", "delay", "changed_when", "failed_when",
+     "ignore_errors", "become", "no_log", "notify", "tags", "vars", "check_mode", "environment", "block", "rescue",
+     "always", "listen", "args", "any_errors_fatal"}
+)  # fmt: skip
+#: modules that change nothing
+READS = frozenset(
+    f"ansible.builtin.{name}"
+    for name in (
+        "assert", "fail", "debug", "find", "stat", "slurp", "setup", "gather_facts", "ping", "wait_for",
+        "package_facts", "service_facts", "getent", "set_fact", "mount_facts", "validate_argument_spec", "pause",
+    )
+)  # fmt: skip
+#: modules that never belong into a vetted playbook, and why
+_REFUSED = {
+    "add_host": "it adds hosts that nobody approved",
+    "group_by": "it makes groups that nobody approved",
+    "shell": "it runs a shell; use command with argv",
+    "raw": "it runs a shell; use command with argv",
+    "script": "it runs a shell; use command with argv",
+    "expect": "it answers prompts of programs; use command with argv",
+    "import_playbook": "it brings other plays along",
+    "include_vars": "it reads variables from elsewhere",
+    "include_role": "roles are named in the play",
+}
+_INCLUDES = ("ansible.builtin.include_tasks", "ansible.builtin.import_tasks")
+_LOOKUP = re.compile(r"\b(lookup|query|q)\s*\(")
+_MODULE = re.compile(r"[a-z_]+\.[a-z_]+\.[a-z0-9_]+", re.ASCII)
+
+
+def check_names(names: Mapping[str, bytes]) -> None:
+    """Only named files and folders; plugins and collections beside a playbook would run code of their own."""
+    for name in names:
+        top = PurePosixPath(name).parts[0]
+        if name not in (*RUN_FILES, *OTHER_FILES) and top not in RUN_FOLDERS:
+            raise Invalid(
+                f"{name!r} may not lie beside a playbook",
+                next_step=f"keep to {', '.join((*RUN_FILES, *RUN_FOLDERS, *OTHER_FILES))}",
+            )
+
+
+def check_tasks(files: Mapping[str, bytes], *, where: str) -> Literal["read", "change"]:
+    """The effect of a playbook; raises `Invalid` for the first thing that it may not do."""
+    plays = read_yaml(files["playbook.yml"], where=f"{where}/playbook.yml")
+    if not isinstance(plays, list) or not plays:
+        raise Invalid("a list of plays is expected", where=f"{where}/playbook.yml")
+    changes = False
+    for play in plays:
+        _check_play(play, f"{where}/playbook.yml")
+        for section in ("pre_tasks", "tasks", "post_tasks", "handlers"):
+            changes |= _check_list(play.get(section), f"{where}/playbook.yml")
+    for name, content in files.items():
+        if name.startswith("tasks/"):
+            changes |= _check_list(read_yaml(content, where=f"{where}/{name}"), f"{where}/{name}")
+    return "change" if changes else "read"
+
+
+def _check_play(play: Any, where: str) -> None:
+    if not isinstance(play, dict):
+        raise Invalid("a play is a mapping", where=where)
+    if play.get("hosts") != "targets":
+        raise Invalid(f"hosts is {play.get('hosts')!r}, and must be `targets`", where=where)
+    unknown = sorted(set(play) - _PLAY_KEYS)
+    if unknown:
+        raise Invalid(f"a play may not say {unknown[0]!r}", where=where)
+    _check_variables(play.get("vars"), where)
+    _check_text(play, where)
+
+
+def _check_list(tasks: Any, where: str) -> bool:
+    """Whether any of these tasks changes something."""
+    if tasks is None:
+        return False
+    if not isinstance(tasks, list):
+        raise Invalid("a list of tasks is expected", where=where)
+    return any([_check_task(task, where) for task in tasks])
+
+
+def _check_task(task: Any, where: str) -> bool:
+    if not isinstance(task, dict):
+        raise Invalid("a task is a mapping", where=where)
+    place = f"{where}: task {task.get('name')!r:.80}"
+    if "block" in task:
+        _check_keys(task, place, module=None)
+        return any([_check_list(task.get(part), where) for part in ("block", "rescue", "always")])
+    modules = [key for key in task if key not in _TASK_KEYS]
+    if len(modules) != 1:
+        raise Invalid(f"exactly one module is expected, not {modules or 'none'}", where=place)
+    module = modules[0]
+    _check_module(module, task[module], place)
+    _check_keys(task, place, module=module)
+    reads = module in READS or module in _INCLUDES or _is_reading_request(module, task[module])
+    if task.get("check_mode") is not None and (task["check_mode"] is not False or not reads):
+        raise Invalid(f"check_mode on {module}: only `false`, and only on what reads", where=place)
+    return not reads
+
+
+def _check_module(module: str, arguments: Any, place: str) -> None:
+    short = module.rpartition(".")[2]
+    if short in _REFUSED:
+        raise Invalid(f"{module}: {_REFUSED[short]}", where=place)
+    if not _MODULE.fullmatch(module):
+        raise Invalid(f"{module!r} is no module by its full name, such as ansible.builtin.copy", where=place)
+    if short == "command" and not (isinstance(arguments, dict) and isinstance(arguments.get("argv"), list)):
+        raise Invalid("command takes `argv`, a list: words are then never split", where=place)
+    if module in _INCLUDES:
+        said = arguments.get("file") if isinstance(arguments, dict) else arguments
+        if not isinstance(said, str) or "{{" in said or ".." in said or said.startswith("/"):
+            raise Invalid(f"{module} takes the plain name of a file in tasks/", where=place)
+
+
+def _check_keys(task: dict[str, Any], place: str, *, module: str | None) -> None:
+    for key in ("register",):
+        if str(task.get(key, "")).startswith("gm_"):
+            raise Invalid(f"register {task[key]!r}: names with gm_ are parameters", where=place)
+    unknown = sorted(set(task) - _TASK_KEYS - {module})
+    if unknown:
+        raise Invalid(f"a task may not say {unknown[0]!r}", where=place)
+    _check_variables(task.get("vars"), place)
+    if module == "ansible.builtin.set_fact":
+        _check_variables(task[module], place)
+    _check_text(task, place)
+
+
+def _check_variables(variables: Any, place: str) -> None:
+    """No connection by the back door, and no parameter overwritten."""
+    for name in variables if isinstance(variables, dict) else ():
+        if str(name).startswith(("ansible_", "gm_")):
+            raise Invalid(f"the variable {name!r} may not be set here", where=place)
+
+
+def _check_text(value: Any, place: str) -> None:
+    for text in _texts(value):
+        if _LOOKUP.search(text):
+            raise Invalid(f"{text!r:.80}: lookups run on the controller", where=place)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            if key not in ("block", "rescue", "always", "tasks", "pre_tasks", "post_tasks", "handlers"):
+                yield from _texts(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts(inner)
+
+
+def _is_reading_request(module: str, arguments: Any) -> bool:
+    """A GET that writes no file."""
+    if module != "ansible.builtin.uri" or not isinstance(arguments, dict):
+        return False
+    return str(arguments.get("method", "GET")).upper() in ("GET", "HEAD") and "dest" not in arguments
