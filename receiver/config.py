@@ -317,6 +317,10 @@ def _read(file: Path, *, must_exist: bool) -> dict[str, Any]:
         if must_exist:
             raise Invalid("there is no such file", where=str(file), next_step="gitmedic init DIR") from None
         return {}
+    except PermissionError:
+        raise Invalid(
+            "only its owner may read it", where=str(file), next_step="run this as the user who owns the data directory"
+        ) from None
     except tomllib.TOMLDecodeError as error:
         raise Invalid(f"not TOML: {error}", where=str(file), next_step=_NEXT) from None
     except (OSError, UnicodeDecodeError) as error:

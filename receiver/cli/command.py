@@ -26,11 +26,11 @@ from receiver.errors import GitmedicError, Refused
 _PANEL = "Options of every command"
 DataDir = Annotated[
     Path | None,
-    typer.Option("--data-dir", help="Data directory. (GITMEDIC_DATA_DIR)", rich_help_panel=_PANEL),
+    typer.Option("--data-dir", readable=False, help="Data directory. (GITMEDIC_DATA_DIR)", rich_help_panel=_PANEL),
 ]
 Config = Annotated[
     Path | None,
-    typer.Option("--config", help="Settings file. (GITMEDIC_CONFIG)", rich_help_panel=_PANEL),
+    typer.Option("--config", readable=False, help="Settings file. (GITMEDIC_CONFIG)", rich_help_panel=_PANEL),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Data as JSON.", rich_help_panel=_PANEL)]
 Verbose = Annotated[int, typer.Option("-v", "--verbose", count=True, help="-vv: tracebacks.", rich_help_panel=_PANEL)]
