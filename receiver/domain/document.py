@@ -52,8 +52,9 @@ def _check_events(text: str) -> None:
             raise yaml.YAMLError("aliases are not read here")
         if getattr(event, "anchor", None):
             raise yaml.YAMLError("anchors are not read here")
-        if getattr(event, "tag", None):
-            raise yaml.YAMLError(f"tags are not read here: {event.tag}")
+        tag = getattr(event, "tag", None)
+        if tag:
+            raise yaml.YAMLError(f"tags are not read here: {tag}")
 
 
 def read_mapping(content: bytes, *, where: str, limit: int = 1 << 20) -> dict[str, Any]:

@@ -1,0 +1,231 @@
+"""Pages and decisions: who may, from where, and what a page never lets through."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from receiver.adapters.planner.rules import RulesPlanner
+from receiver.domain.case import Proposed
+from receiver.domain.outcome import Role, Verdict
+from receiver.domain.run import RunEvent
+from receiver.pipeline import Ports, advance, event_of, role_of
+from receiver.testing.outside import FakeFacts, FakeNotifier, FakeProof, FakeRunner
+from receiver.wiring import SystemClock
+from tests.fix_web import URL, Door
+from tests.unit.test_pipeline import alert
+
+HOSTILE = "<script>alert(1)</script>{{ 7*7 }}\"'><img src=x onerror=alert(1)>"
+
+
+async def proposed(door: Door, **labels: str) -> Proposed:
+    """A case taken to its proposal by the real stages; source and host are played."""
+    given = alert(**labels).model_copy(update={"starts_at": datetime.now(UTC) - timedelta(seconds=5)})
+    store, clock = door.office.store, SystemClock()
+    body = {"status": "firing", "labels": given.labels, "startsAt": given.starts_at.isoformat(),
+            "annotations": {"summary": HOSTILE}}  # fmt: skip
+    headers = await door.token("alerts:write")
+    await door.http.post("/alertmanager/prom", json={"alerts": [body]}, headers=headers)
+    proof = FakeProof()
+    proof.verdict = Verdict.STILL_FIRING
+    ports = Ports(
+        clock=clock, ledger=store.ledger, gate=store.ledger, runs=store.runs, locks=store.locks,
+        repo=door.office.repo, branches=door.office.repo, forge=door.office.forge, proof=proof,
+        facts=FakeFacts(clock), planner=RulesPlanner(), runner=FakeRunner(clock), notifier=FakeNotifier(),
+        instance="test",
+    )  # fmt: skip
+    while True:
+        lease = await store.cases.claim((Role.PLAN, Role.EXECUTE), "test")
+        assert lease is not None
+        if isinstance(lease.case, Proposed):
+            await store.cases.put_off(lease, at=None, after_seconds=3600, why="needs you")
+            return lease.case
+        following = await advance(lease.case, ports)
+        await store.cases.save(lease, following, [event_of(following)], role=role_of(following))
+
+
+@pytest.mark.anyio
+async def test_a_link_is_good_once(door: Door) -> None:
+    link = await door.office.store.access.create_setup_link("anna")
+    first = await door.http.get("/setup", params={"t": link})
+    assert first.status_code == 303 and "HttpOnly" in first.headers["set-cookie"]
+    assert "samesite=lax" in first.headers["set-cookie"].lower()
+    door.http.cookies.clear()
+    again = await door.http.get("/setup", params={"t": link})
+    assert again.status_code == 403 and "set-cookie" not in again.headers
+    assert (await door.http.get("/setup", params={"t": "nonsense"})).status_code == 403
+
+
+@pytest.mark.anyio
+async def test_without_a_session_there_is_only_the_way_in(door: Door) -> None:
+    for path in ("/", "/alerts", "/cases/019ac0de-0000-7000-8000-000000000002", "/proposals/1"):
+        answer = await door.http.get(path)
+        assert (answer.status_code, answer.headers["location"]) == (303, "/login")
+    assert "gitmedic link" in (await door.http.get("/login")).text
+    assert (await door.http.get("/api/cases")).status_code == 401
+
+
+@pytest.mark.anyio
+async def test_a_person_approves_what_was_looked_at(door: Door) -> None:
+    case = await proposed(door)
+    anna = await door.session("anna")
+    page = (await anna.get(f"/cases/{case.id}")).text
+    assert "Approve and run on web1" in page and case.proposal.head_sha in page
+    assert "<script" not in page and "&lt;script&gt;" in page and "{{ 7*7 }}" in page
+    assert "http-equiv" not in page  # a page with a form does not reload under the reader
+    old = await anna.post(f"/api/cases/{case.id}/approve", json={"head_sha": "f" * 40})
+    assert old.status_code == 409
+    answer = await anna.post(f"/cases/{case.id}/approve", data={"head_sha": case.proposal.head_sha})
+    assert (answer.status_code, answer.headers["location"]) == (303, f"/cases/{case.id}")
+    pull = await door.office.forge.read(case.proposal.number)
+    assert pull.state == "merged" and [review.person for review in pull.reviews] == ["anna"]
+    events = (await anna.get(f"/api/cases/{case.id}/events")).json()["items"]
+    assert [event["actor"] for event in events if event["kind"] == "proposal.approved"] == ["user:anna"]
+    (row,) = await door.rows("SELECT due_at <= now() AS due FROM cases")
+    assert row["due"]
+    await anna.aclose()
+
+
+@pytest.mark.anyio
+async def test_two_approvals_at_once_are_one_merge(door: Door) -> None:
+    case = await proposed(door)
+    anna = await door.session("anna")
+    body = {"head_sha": case.proposal.head_sha}
+    answers = await asyncio.gather(*[anna.post(f"/api/cases/{case.id}/approve", json=body) for _ in range(5)])
+    assert {answer.status_code for answer in answers} <= {200, 409}
+    assert len(await door.rows("SELECT FROM pull_requests WHERE state = 'merged'")) == 1
+    await anna.aclose()
+
+
+@pytest.mark.anyio
+async def test_who_may_not_approve(door: Door) -> None:
+    case = await proposed(door)
+    body = {"head_sha": case.proposal.head_sha}
+    path = f"/api/cases/{case.id}/approve"
+    for scope in ("read", "dispatch", "admin", "alerts:write"):
+        answer = await door.http.post(path, json=body, headers={**await door.token(scope), "Origin": URL})
+        assert (answer.status_code, answer.json()["reason"]) == (403, "needs_person")
+    guest = await door.session("guest")
+    assert (await guest.post(path, json=body)).json()["reason"] == "not_entitled"
+    assert "You may look, but not approve" in (await guest.get(f"/cases/{case.id}")).text
+    stranger = await door.session("stranger")
+    assert (await stranger.post(path, json=body)).status_code == 401
+    assert (await door.http.post(path, json=body, headers={"Origin": URL})).status_code == 401
+    assert (await door.office.forge.read(case.proposal.number)).state == "open"
+    await guest.aclose()
+    await stranger.aclose()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Origin": ""},
+        {"Origin": URL, "Sec-Fetch-Site": "cross-site"},
+        {"Origin": "http://127.0.0.1:9999"},
+    ],
+)
+async def test_a_foreign_page_decides_nothing(door: Door, headers: dict[str, str]) -> None:
+    case = await proposed(door)
+    anna = await door.session("anna")
+    body = {"head_sha": case.proposal.head_sha}
+    for path in (f"/cases/{case.id}/approve", f"/cases/{case.id}/reject"):
+        assert (await anna.post(path, data=body, headers=headers)).status_code == 403
+        assert (await anna.post(f"/api{path}", json=body, headers=headers)).status_code == 403
+    assert (await door.office.forge.read(case.proposal.number)).state == "open"
+    await anna.aclose()
+
+
+@pytest.mark.anyio
+async def test_a_foreign_host_name_is_refused(door: Door) -> None:
+    anna = await door.session("anna")
+    for host in ("evil.example", "127.0.0.1.evil.example", "", "[", "localhost.evil"):
+        answer = await anna.get("/", headers={"Host": host})
+        assert answer.status_code == 421 and "web.hosts" in answer.json()["error"]
+    assert (await anna.get("/", headers={"Host": "localhost:8090"})).status_code == 200
+    await anna.aclose()
+
+
+@pytest.mark.anyio
+async def test_every_answer_carries_the_policy(door: Door) -> None:
+    anna = await door.session("anna")
+    for path in ("/", "/alerts", "/login", "/nowhere", "/static/style.css", "/api/info", "/cases/x"):
+        headers = (await anna.get(path)).headers
+        assert "default-src 'none'" in headers["content-security-policy"], path
+        assert headers["x-content-type-options"] == "nosniff"
+    await anna.aclose()
+
+
+@pytest.mark.anyio
+async def test_hostile_log_text_is_only_text(door: Door) -> None:
+    case = await proposed(door)
+    attempt = await door.office.store.runs.begin(case.runfile.run, case.id, "check", "test")
+    event = RunEvent(seq=0, at=datetime.now(UTC), kind="ok", host=HOSTILE, task=HOSTILE, text=HOSTILE)
+    await door.office.store.runs.record(attempt, [event])
+    anna = await door.session("anna")
+    page = (await anna.get(f"/cases/{case.id}")).text
+    assert "<script" not in page and "<img" not in page
+    log = await anna.get(f"/api/runs/{case.runfile.run}/log", params={"format": "text"})
+    assert log.headers["content-disposition"].startswith("attachment")
+    assert log.headers["content-type"].startswith("text/plain")
+    await anna.aclose()
+
+
+@pytest.mark.anyio
+async def test_reject_and_then_it_is_too_late(door: Door) -> None:
+    case = await proposed(door)
+    anna = await door.session("anna")
+    assert (await anna.post(f"/cases/{case.id}/reject", data={"why": "not now"})).status_code == 303
+    pull = await door.office.forge.read(case.proposal.number)
+    assert (pull.state, pull.closed_by) == ("closed", "anna")
+    late = await anna.post(f"/api/cases/{case.id}/approve", json={"head_sha": case.proposal.head_sha})
+    assert late.status_code == 409
+    await anna.aclose()
+
+
+@pytest.mark.anyio
+async def test_dispatch_by_whom(door: Door) -> None:
+    body: dict[str, Any] = {"playbook": "web_restart", "params": {"host": "web1", "service": "web"}}
+    answer = await door.http.post("/api/dispatch", json=body, headers=await door.token("dispatch"))
+    assert answer.status_code == 202
+    reader = await door.token("read")
+    case = (await door.http.get(f"/api/cases/{answer.json()['case']}", headers=reader)).json()
+    assert case["state"] == "planned" and case["requested_by"].startswith("token:")
+    assert (await door.http.post("/api/dispatch", json=body, headers=reader)).status_code == 403
+    wrong = {**body, "params": {"host": "-x"}}
+    assert (await door.http.post("/api/dispatch", json=wrong, headers=await door.token("dispatch"))).status_code == 422
+    nothing = {**body, "playbook": "no_such"}
+    refused = await door.http.post("/api/dispatch", json=nothing, headers=await door.token("dispatch"))
+    assert refused.status_code == 404 and refused.json()["next_step"]
+
+
+@pytest.mark.anyio
+async def test_lists_have_pages_and_known_filters(door: Door) -> None:
+    headers = await door.token("alerts:write")
+    alerts = [
+        {"status": "firing", "labels": {"alertname": f"A{n}"}, "startsAt": "2026-11-26T00:00:00Z"} for n in range(7)
+    ]
+    await door.http.post("/alertmanager/prom", json={"alerts": alerts}, headers=headers)
+    reader = await door.token("read")
+    seen: list[str] = []
+    cursor: str | None = None
+    while True:
+        params = {"limit": "3"} | ({"cursor": cursor} if cursor else {})
+        page = (await door.http.get("/api/cases", params=params, headers=reader)).json()
+        seen += [item["alertname"] for item in page["items"]]
+        cursor = page["next"]
+        if cursor is None:
+            break
+    assert sorted(seen) == [f"A{n}" for n in range(7)]
+    one = await door.http.get("/api/cases", params={"alertname": "A3"}, headers=reader)
+    assert len(one.json()["items"]) == 1
+    bad = await door.http.get("/api/cases", params={"colour": "red"}, headers=reader)
+    assert bad.status_code == 422 and "alertname" in bad.json()["next_step"]
+    for params in ({"cursor": "x"}, {"limit": "many"}):
+        assert (await door.http.get("/api/cases", params=params, headers=reader)).status_code == 422
+    assert (await door.http.get("/api/cases/not-an-id", headers=reader)).status_code == 404
+    assert (await door.http.get("/api/info", headers=reader)).json()["sources"] == ["prom", "other"]
+    assert (await door.http.get("/api/catalog", headers=reader)).json()["items"][0]["id"] == "web_restart"
