@@ -32,7 +32,7 @@ async def verify(case: Executed, *, proof: Proof, repo: Repo, clock: Clock) -> V
     verdict, why = _sum(reading, checks)
     grace = baseline.interval_seconds * GRACE_EVALUATIONS
     last_at = settled_at + timedelta(seconds=baseline.range_seconds + grace)
-    if verdict is not Verdict.RESOLVED and now < last_at:
+    if case.alert is not None and verdict is not Verdict.RESOLVED and now < last_at:
         raise Retry(f"settling: {verdict}", at=min(now + timedelta(seconds=baseline.interval_seconds), last_at))
     verification = Verification(verdict=verdict, why=why, before=case.before, after=reading, checks=checks)
     return case.become(Verified, verification=verification)

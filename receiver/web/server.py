@@ -6,7 +6,9 @@ Refuses a port that somebody else has, naming the setting.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
+from collections.abc import Generator
 
 import uvicorn
 from fastapi import FastAPI
@@ -60,7 +62,9 @@ async def run(app: FastAPI, listening: socket.socket, stop: asyncio.Event) -> No
 
 
 class _Server(uvicorn.Server):
-    """Signals belong to whoever set the stop event."""
+    """Signals belong to whoever set the stop event; uvicorn would raise them again when it has ended."""
 
-    def install_signal_handlers(self) -> None:
-        """None of its own."""
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """None of them."""
+        yield

@@ -20,6 +20,7 @@ import pwd
 import secrets
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -91,9 +92,9 @@ class EmbeddedPostgres:
                 self._process.send_signal(signal.SIGQUIT)
                 await asyncio.to_thread(self._process.wait)
         self._process = None
-        with contextlib.suppress(OSError):
-            shutil.rmtree(self._socket_dir())
-        if self._lock is not None:
+        if self._lock is not None:  # whoever does not own the directory takes nothing away
+            with contextlib.suppress(OSError):
+                shutil.rmtree(self._socket_dir())
             os.close(self._lock)
             self._lock = None
 
@@ -241,10 +242,7 @@ class EmbeddedPostgres:
         return str(self.data_dir / "postgres").encode() in command
 
     def _spawn(self, bin_dir: Path, uid: int | None) -> None:
-        socket_dir = Path(tempfile.mkdtemp(prefix="gm-", dir=_short_dir()))
-        if uid is not None:
-            os.chown(socket_dir, uid, uid)
-        _write(self.data_dir / "postgres.socket", str(socket_dir), 0o600)
+        socket_dir = self._own_socket_dir(uid)
         log_file = self.data_dir / "postgres.log"
         if log_file.exists() and log_file.stat().st_size > _LOG_BYTES:
             log_file.replace(log_file.with_suffix(".log.1"))
@@ -255,6 +253,20 @@ class EmbeddedPostgres:
                 start_new_session=True,
                 preexec_fn=_as_user(uid, dies_with=os.getpid()),  # noqa: PLW1509 - only system calls in it
             )  # fmt: skip
+
+    def _own_socket_dir(self, uid: int | None) -> Path:
+        """The one of the last start, so that a server that comes back is found where it was; else a new one."""
+        owner = os.geteuid() if uid is None else uid
+        with contextlib.suppress(OSError):
+            known = self._socket_dir()
+            found = known.lstat()
+            if stat.S_ISDIR(found.st_mode) and found.st_uid == owner and found.st_mode & 0o077 == 0:
+                return known
+        made = Path(tempfile.mkdtemp(prefix="gm-", dir=_short_dir()))
+        if uid is not None:
+            os.chown(made, uid, uid)
+        _write(self.data_dir / "postgres.socket", str(made), 0o600)
+        return made
 
     async def _wait_ready(self) -> None:
         end = time.monotonic() + _START_SECONDS
@@ -318,7 +330,7 @@ def explained(data_dir: Path):  # type: ignore[no-untyped-def]
     except OSError as error:
         place = error.filename or data_dir
         raise Refused(
-            f"preparing the data directory {data_dir}: {place}: {error.strerror}",
+            f"preparing the data directory {data_dir}: {place}: {error.strerror or str(error)[-160:]}",
             next_step="make it writable and give it space, or give another --data-dir",
             reason="data_dir",
         ) from error

@@ -15,7 +15,7 @@ import psycopg
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
-from receiver.adapters.store.pool import translate
+from receiver.adapters.store.pool import translate, translated
 from receiver.adapters.store.queries import load
 from receiver.domain.alert import Alert, Delivery, Unreadable, no_case_reason, read_delivery
 from receiver.domain.case import Received
@@ -37,12 +37,13 @@ class PostgresInbox:
 
     async def connect(self, sources: Sequence[str]) -> None:
         """Note the moment each source was first connected; what fired before stays a row."""
-        async with self._pool.connection() as connection:
-            for name in sources:
-                await connection.execute(SQL["connect_source"], {"name": name})
-            cursor = connection.cursor(row_factory=dict_row)
-            await cursor.execute(SQL["sources"])
-            self._connected_at = {row["name"]: row["connected_at"] for row in await cursor.fetchall()}
+        with translated("noting the sources"):
+            async with self._pool.connection() as connection:
+                for name in sources:
+                    await connection.execute(SQL["connect_source"], {"name": name})
+                cursor = connection.cursor(row_factory=dict_row)
+                await cursor.execute(SQL["sources"])
+                self._connected_at = {row["name"]: row["connected_at"] for row in await cursor.fetchall()}
 
     async def store(self, posts: Sequence[Post]) -> list[Receipt]:
         """Store all in one commit; on a data error each on its own, so that one cannot harm another."""

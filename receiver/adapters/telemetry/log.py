@@ -37,6 +37,8 @@ def configure_log(settings: LogSettings, *, process: str) -> None:
         cache_logger_on_first_use=False,
     )
     structlog.contextvars.bind_contextvars(process=process)
+    # lines of several lines, for each try; what matters of them is said by who asked the pool
+    logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
 
 
 def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
