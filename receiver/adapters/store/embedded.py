@@ -175,8 +175,16 @@ class EmbeddedPostgres:
         if not (target / "complete").exists():
             shutil.rmtree(target, ignore_errors=True)
             install = Path(source.name, f"pginstall{POSTGRES}")
-            shutil.copytree(source.parent / install, target / install)
-            shutil.copytree(f"{source}.libs", target / f"{source.name}.libs")
+            try:
+                shutil.copytree(source.parent / install, target / install, ignore=shutil.ignore_patterns("include"))
+                shutil.copytree(f"{source}.libs", target / f"{source.name}.libs")
+            except shutil.Error as error:  # it lists every file; one reason is enough
+                shutil.rmtree(target, ignore_errors=True)
+                raise Refused(
+                    f"copying PostgreSQL to {target}: {error.args[0][0][2]}",
+                    next_step="free some space or give another --data-dir",
+                    reason="data_dir",
+                ) from error
             subprocess.run(["chmod", "-R", "go+rX", target], check=True)
             (target / "complete").touch()
         return target / source.name / f"pginstall{POSTGRES}" / "bin"
