@@ -82,8 +82,9 @@ def _first(git: Git, merge: str, tip: str, path: str, blob: str) -> bool:
 
 def _touched(git: Git, path: str, *commits: str) -> bool:
     """Whether any commit of this history, side branches included, added, changed or removed the path."""
-    # --full-history: a file added and removed again on a side branch is simplified away without it
-    found = git.run("rev-list", "--full-history", "--max-count=1", *commits, "--", path)
+    # --full-history: a file added and removed again on a side branch is simplified away without it.
+    # -c: a merge counts when it differs from all its parents, not when one of them forked before the file came
+    found = git.run("log", "--full-history", "-c", "--format=", "--name-only", *commits, "--", path)
     return bool(found.stdout.strip())
 
 

@@ -60,6 +60,22 @@ async def test_our_own_merge(ops: OpsRepository):
     assert again == proposal
 
 
+async def test_merges_of_branches_that_forked_before_are_no_second_landing(ops: OpsRepository):
+    """Three proposals from one tip, merged one after the other: each landed once."""
+    others = [("runs/2026/11/26/other-1.yml", b"other: 1\n"), ("runs/2026/11/26/other-2.yml", b"other: 2\n")]
+    proposal = await proposed(ops)
+    heads = [(BRANCH, proposal.head_sha)]
+    for path, content in others:
+        branch = path.rsplit("/", 1)[1].removesuffix(".yml")
+        heads.append((branch, (await ops.propose(branch=branch, path=path, content=content, message="x"))[0]))
+    merges = []
+    for branch, head in heads:
+        merged, tip = await ops.prepare_merge(head, "Merge")
+        assert await ops.land(merged, tip, branch, head)
+        merges.append(merged)
+    assert is_good(await landing(ops, proposal, merges[0]))
+
+
 async def test_squash_rebase_and_fast_forward(ops: OpsRepository, person: Person):
     proposal = await proposed(ops)
     person.on_main()
