@@ -31,6 +31,11 @@ check: ## format, lint, types, import contract
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+.PHONY: guards
+guards: ## take each guard out and see its test fail; ARGS="S7 P5" for some
+	@$(PYTHON) setup/prepare.py --tests
+	@$(BIN)/python -m tests.guards $(ARGS)
+
 .PHONY: format
 format: ## put the code in order
 	$(BIN)/ruff format .

@@ -380,6 +380,16 @@ async def test_without_a_sandbox_only_where_the_policy_says_so(world: World) -> 
 
 
 @pytest.mark.anyio
+async def test_rehearsals_are_bounded(world: World) -> None:
+    for number in range(2):
+        await world.runs.begin(f"other-{number}", "other", "check", "test")
+    case = world.fire(alert())
+    await world.settle()
+    assert world.case(case).kind == "vetted" and world.runner.jobs == []
+    assert "rehearsals run" in world.waiting(case)
+
+
+@pytest.mark.anyio
 async def test_a_storm_has_one_case(world: World) -> None:
     cases = [world.fire(alert(instance=f"web{number}")) for number in range(1, 8)]
     await world.settle_for(5)
