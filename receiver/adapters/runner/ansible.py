@@ -22,6 +22,7 @@ from uuid import uuid4
 
 import structlog
 
+import receiver
 from receiver.adapters.runner.agent import ssh_agent
 from receiver.adapters.runner.child import MARK, marked, sweep
 from receiver.adapters.runner.sandbox import JOB, bwrap_argv, probe, write_passwd
@@ -117,7 +118,8 @@ class AnsibleRunner:
             cwd=scratch, start_new_session=True, limit=_LINE_BYTES,
             env={
                 "PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1",
-                "PYTHONNOUSERSITE": "1", MARK: mark,
+                "PYTHONNOUSERSITE": "1", "PYTHONSAFEPATH": "1", MARK: mark,
+                "PYTHONPATH": str(Path(receiver.__path__[0]).parent),  # the same package as ours, nothing beside it
             },
         )  # fmt: skip
         seen = _Seen()
