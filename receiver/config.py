@@ -151,7 +151,7 @@ class WorkerSettings(_Section):
     """How much is done at once."""
 
     concurrency: int = Field(4, ge=1, le=64, description="cases that one worker advances at once")
-    poll_seconds: float = Field(0.5, gt=0, le=60, description="how often it looks when nothing wakes it")
+    poll_seconds: float = Field(0.2, gt=0, le=60, description="how often it looks when nothing wakes it")
 
 
 #: what `load` was given, for the sources of one construction
