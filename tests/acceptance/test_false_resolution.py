@@ -68,7 +68,7 @@ async def test_an_exporter_that_dies_during_the_run_is_no_data() -> None:
         cards.jam_queue(running.place)
         case = await until(running, "DemoQueueStuck", lambda case, row: isinstance(case, Proposed))
         assert isinstance(case, Proposed)
-        await cards._approve(running, case)
+        await cards.approve(running, case)
         async with asyncio.timeout(60):
             while await running.office.store.runs.attempt_of(case.runfile.run, "run") is None:
                 await asyncio.sleep(0.02)
