@@ -148,7 +148,9 @@ class Worker:
             except Retry as error:
                 await self._put_off(lease, error)
             except Conflict as error:
+                # somebody was first; without the lease this changes nothing, else the case looks again at once
                 log.warning("case.conflict", error=error.message)
+                await self._put_off(lease, Retry(error.message, after_seconds=2))
             except Refused as error:
                 await self._put_off(lease, Retry(error.message, after_seconds=BROKEN_SECONDS, tell=True))
             except Exception:

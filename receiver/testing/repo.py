@@ -12,7 +12,7 @@ from receiver.domain.playbook import read_catalog
 from receiver.domain.policyfile import read_policy
 from receiver.domain.proposal import Proposal, PullRequest, Review
 from receiver.domain.revision import Revision
-from receiver.errors import Conflict
+from receiver.errors import Conflict, Refused
 from receiver.ports import Clock
 
 
@@ -107,9 +107,9 @@ class FakeForge:
         self.bodies: dict[int, str] = {}
 
     async def open(self, *, branch: str, head: str, base: str, title: str, body: str) -> PullRequest:
-        """Or the one that is open already."""
+        """Or the one of this branch that is open or merged already."""
         for pull in self.pulls.values():
-            if pull.head_ref == branch and pull.state == "open":
+            if pull.head_ref == branch and pull.state != "closed":
                 return pull
         number = len(self.pulls) + 1
         self.bodies[number] = body
@@ -120,17 +120,22 @@ class FakeForge:
 
     async def read(self, number: int) -> PullRequest:
         """As it is now."""
+        if number not in self.pulls:
+            raise Refused(f"reading pull request {number}: there is none")
         return self.pulls[number]
 
     async def comment(self, number: int, text: str) -> None:
         """The one comment."""
+        await self.read(number)
         self.comments[number] = text
 
     async def close(self, number: int, text: str) -> None:
         """Closed by us."""
-        if self.pulls[number].state == "open":
-            changed = {"state": "closed", "closed_by": "gitmedic"}
-            self.pulls[number] = self.pulls[number].model_copy(update=changed)
+        pull = await self.read(number)
+        if pull.state == "merged":
+            raise Conflict(f"closing pull request {number}: it is merged")
+        if pull.state == "open":
+            self.pulls[number] = pull.model_copy(update={"state": "closed", "closed_by": "gitmedic"})
         self.comments[number] = text
 
     def url(self, number: int) -> str:
@@ -139,22 +144,32 @@ class FakeForge:
 
     async def approve_and_merge(self, number: int, head_sha: str, person: str, via: str) -> PullRequest:
         """Record the review and merge, once."""
-        pull = self.pulls[number]
+        pull = await self.read(number)
+        if pull.state == "merged" and (pull.merged_by, pull.head_sha) == (person, head_sha):
+            return pull
         if pull.state != "open" or pull.head_sha != head_sha:
             raise Conflict(f"approving pull request {number}: it is {pull.state} at {pull.head_sha[:12]}")
         _, _, path, content = self._repo.branches[pull.head_ref]
         merge = _digest(b"merge", pull.head_sha.encode())
         self._repo.landed[merge] = (path, content)
-        now = self._clock.now()
-        review = Review(person=person, head_sha=head_sha, verdict="approve", at=now, via=via)
         changed = {
-            "state": "merged", "merge_sha": merge, "merged_by": person, "merged_at": now,
-            "reviews": (*pull.reviews, review),
+            "state": "merged", "merge_sha": merge, "merged_by": person, "merged_at": self._clock.now(),
+            "reviews": (*pull.reviews, self._review(pull, person, "approve", via)),
         }  # fmt: skip
         self.pulls[number] = pull.model_copy(update=changed)
         return self.pulls[number]
 
     async def reject(self, number: int, person: str, via: str, why: str) -> PullRequest:
         """Closed by a person."""
-        self.pulls[number] = self.pulls[number].model_copy(update={"state": "closed", "closed_by": person})
+        pull = await self.read(number)
+        if pull.state == "closed" and pull.closed_by == person:
+            return pull
+        if pull.state != "open":
+            raise Conflict(f"rejecting pull request {number}: it is {pull.state}")
+        reviews = (*pull.reviews, self._review(pull, person, "reject", via))
+        self.pulls[number] = pull.model_copy(update={"state": "closed", "closed_by": person, "reviews": reviews})
         return self.pulls[number]
+
+    def _review(self, pull: PullRequest, person: str, verdict: str, via: str) -> Review:
+        said = {"person": person, "head_sha": pull.head_sha, "verdict": verdict, "at": self._clock.now(), "via": via}
+        return Review.model_validate(said)

@@ -15,6 +15,8 @@ from receiver.adapters.forge.local import LocalForge
 from receiver.adapters.forge.settings import LocalForgeSettings
 from receiver.errors import Conflict, Refused
 from receiver.ports import Branches, Forge, ReviewDesk
+from receiver.testing.clock import FakeClock
+from receiver.testing.repo import FakeForge, FakeRepo
 
 pytestmark = pytest.mark.anyio
 
@@ -54,7 +56,12 @@ async def local(request: pytest.FixtureRequest, stack: AsyncExitStack) -> Place:
     return Place(LocalForge(pool, repository, LocalForgeSettings()), repository)
 
 
-MAKERS: list[Maker] = [local]
+async def fake(request: pytest.FixtureRequest, stack: AsyncExitStack) -> Place:
+    repository = FakeRepo()
+    return Place(FakeForge(repository, FakeClock()), repository)
+
+
+MAKERS: list[Maker] = [local, fake]
 
 
 @pytest.fixture(params=MAKERS, ids=lambda maker: maker.__name__)
