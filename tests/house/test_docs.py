@@ -1,0 +1,56 @@
+"""The docs' own examples are read by the code they describe, and their links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from receiver.adapters.proof.settings import SourceSettings
+from receiver.domain.inventory import read_inventory
+from receiver.domain.playbook import read_playbook
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "receiver" / "README.md"])
+
+
+def block(page: str, start: str) -> str:
+    """The indented block that begins with a line."""
+    lines = (ROOT / "docs" / "howto" / page).read_text().split("\n")
+    first = next(number for number, line in enumerate(lines) if line.strip() == start)
+    indent = len(lines[first]) - len(lines[first].lstrip())
+    kept = []
+    for line in lines[first:]:
+        if line.strip() and len(line) - len(line.lstrip()) < indent:
+            break
+        kept.append(line)
+    return textwrap.dedent("\n".join(kept))
+
+
+def test_the_example_of_a_source() -> None:
+    text = block("connect-alertmanager.md", "[[sources]]")
+    (source,) = tomllib.loads(text)["sources"]
+    assert SourceSettings.model_validate(source).jobs["cadvisor"] == "guests"
+
+
+def test_the_example_of_a_host() -> None:
+    hosts = read_inventory({"inventory/hosts.yml": block("add-a-host.md", "all:").encode()}).hosts
+    assert hosts["web1"].match and hosts["web1"].variables["gitmedic_facts"]["cleanup.path"]
+
+
+def test_the_example_of_a_playbook() -> None:
+    files = {
+        "playbook.yml": block("write-a-playbook.md", "- name: Restart a service").encode(),
+        "catalog.yml": block("write-a-playbook.md", "schema: 1").encode(),
+    }
+    assert read_playbook("playbooks/host/restart", files).id == "host_restart"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), target
