@@ -127,8 +127,7 @@ class EmbeddedPostgres:
         probe = self.data_dir / ".probe"
         probe.write_bytes(b"")
         probe.unlink()
-        if os.geteuid() == 0:
-            self.data_dir.chmod(0o711)
+        self.data_dir.chmod(0o711 if os.geteuid() == 0 else 0o700)
 
     def _check_version(self) -> None:
         file = self.data_dir / "version"
