@@ -75,7 +75,11 @@ def ssh_hosts() -> Iterator[Callable[[str, str], SshHost]]:
         accounts = [
             ":".join([*line.split(":")[:6], _SHELL]) if line.split(":")[0] == user else line for line in accounts
         ]
-        prefix = [required("bwrap"), "--dev-bind", "/", "/", "--ro-bind", str(base / "passwd"), "/etc/passwd"]
+        prefix = [
+            required("bwrap"), "--dev-bind", "/", "/", "--ro-bind", str(base / "passwd"), "/etc/passwd",
+            "--ro-bind", str(base / "nsswitch.conf"), "/etc/nsswitch.conf",
+        ]  # fmt: skip
+    (base / "nsswitch.conf").write_text("passwd: files\ngroup: files\nshadow: files\nhosts: files\n")
     (base / "passwd").write_text("\n".join(accounts) + "\n")
     started: list[subprocess.Popen[bytes]] = []
 
