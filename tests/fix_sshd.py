@@ -73,10 +73,11 @@ def ssh_hosts() -> Iterator[Callable[[str, str], SshHost]]:
         os.chown(base, 61101, 65534)
     else:
         accounts = [
-            ":".join([*line.split(":")[:6], _SHELL]) if line.split(":")[0] == user else line for line in accounts
+            ":".join([*line.split(":")[:5], str(base), _SHELL]) if line.split(":")[0] == user else line
+            for line in accounts
         ]
         prefix = [
-            required("bwrap"), "--dev-bind", "/", "/", "--ro-bind", str(base / "passwd"), "/etc/passwd",
+            required("bwrap"), "--die-with-parent", "--dev-bind", "/", "/", "--ro-bind", str(base / "passwd"), "/etc/passwd",
             "--ro-bind", str(base / "nsswitch.conf"), "/etc/nsswitch.conf",
         ]  # fmt: skip
     (base / "nsswitch.conf").write_text("passwd: files\ngroup: files\nshadow: files\nhosts: files\n")
