@@ -23,8 +23,6 @@ _TESTER = "gitmedic-tester"
 _NAMESPACE = """
 mount -t tmpfs tmpfs /run && mkdir -m 755 /run/sshd && mount --bind "$1" /etc/passwd && shift && exec "$@"
 """
-#: an ordinary account may have no login shell; in the eyes of this sshd it has one
-_SHELL = "/bin/sh"
 _CONFIG = """
 ListenAddress 127.0.0.1
 Port {port}
@@ -66,22 +64,12 @@ def ssh_hosts() -> Iterator[Callable[[str, str], SshHost]]:
     base.chmod(0o755)
     is_root = os.geteuid() == 0
     user = _TESTER if is_root else pwd.getpwuid(os.getuid()).pw_name
-    accounts = Path("/etc/passwd").read_text().rstrip("\n").split("\n")
+    prefix: list[str] = []
     if is_root:
-        accounts += ["sshd:x:61100:65534::/run/sshd:/bin/false", f"{_TESTER}:x:61101:65534::{base}:{_SHELL}"]
+        lines = [Path("/etc/passwd").read_text().rstrip("\n"), "sshd:x:61100:65534::/run/sshd:/bin/false"]
+        (base / "passwd").write_text("\n".join([*lines, f"{_TESTER}:x:61101:65534::{base}:/bin/sh"]) + "\n")
         prefix = ["unshare", "-m", "sh", "-c", _NAMESPACE, "sh", str(base / "passwd")]
         os.chown(base, 61101, 65534)
-    else:
-        accounts = [
-            ":".join([*line.split(":")[:5], str(base), _SHELL]) if line.split(":")[0] == user else line
-            for line in accounts
-        ]
-        prefix = [
-            required("bwrap"), "--die-with-parent", "--dev-bind", "/", "/", "--ro-bind", str(base / "passwd"), "/etc/passwd",
-            "--ro-bind", str(base / "nsswitch.conf"), "/etc/nsswitch.conf",
-        ]  # fmt: skip
-    (base / "nsswitch.conf").write_text("passwd: files\ngroup: files\nshadow: files\nhosts: files\n")
-    (base / "passwd").write_text("\n".join(accounts) + "\n")
     started: list[subprocess.Popen[bytes]] = []
 
     def start(name: str, public_key: str) -> SshHost:
