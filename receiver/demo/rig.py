@@ -136,7 +136,7 @@ async def _start_things(place: Path, processes: list[subprocess.Popen[bytes]]) -
 def _settings(place: Path, exporter_port: int, prometheus_port: int | None) -> Settings:
     data = place / "data"
     data.mkdir(mode=0o700)
-    listen = f"127.0.0.1:{8090 if _is_free(8090) else _free_port()}"
+    listen = f"127.0.0.1:{_free_port()}"  # two demos at once must not meet on one port
     text = files.settings_toml(listen=listen, exporter_port=exporter_port, prometheus_port=prometheus_port)
     (data / "gitmedic.toml").write_text(text)
     settings = load(data, environment={})
@@ -258,15 +258,6 @@ def _is_owned(lock: Path) -> bool:
     finally:
         os.close(descriptor)
     return False
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
 
 
 def _free_port() -> int:

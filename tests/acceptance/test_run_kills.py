@@ -1,0 +1,132 @@
+"""SIGKILL around a run: not started, finished, or `interrupted: outcome unknown`, and never a second time (P3)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from receiver.demo import cards, rig
+from receiver.domain.case import Case, Closed, Proposed
+from receiver.domain.outcome import Outcome
+
+#: the lease that a killed executor leaves behind runs for 30 s
+SECONDS = 150.0
+
+
+@contextlib.asynccontextmanager
+async def demo() -> AsyncIterator[rig.Rig]:
+    """On the probe: nothing here depends on Prometheus."""
+    async with rig.running(simulated=True, say=lambda text: None) as running:
+        yield running
+    shutil.rmtree(running.place)  # kept when the test fails: its logs say why
+
+
+def processes(*words: str) -> list[int]:
+    """Pids whose command line has all these words."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                command = (entry / "cmdline").read_bytes()
+                if all(word.encode() in command for word in words):
+                    found.append(int(entry.name))
+    return found
+
+
+def child_of(running: rig.Rig, role: str) -> list[int]:
+    """A child of this rig's `up`: they know its data directory by their environment."""
+    found = []
+    for pid in processes("receiver", "work", role):
+        with contextlib.suppress(OSError):
+            if str(running.settings.data_dir).encode() in Path(f"/proc/{pid}/environ").read_bytes():
+                found.append(pid)
+    return found
+
+
+async def until(done: Callable[[], Awaitable[object]]) -> object:
+    async with asyncio.timeout(SECONDS):
+        while not (found := await done()):
+            await asyncio.sleep(0.01)
+        return found
+
+
+async def case_of(running: rig.Rig) -> Case | None:
+    page = await running.office.store.archive.cases(limit=1, cursor=None, filters={"alertname": "DemoQueueStuck"})
+    return await running.office.store.archive.stored(page.items[0]["id"]) if page.items else None
+
+
+async def proposed(running: rig.Rig) -> Proposed:
+    cards.jam_queue(running.place)
+
+    async def is_proposed() -> Proposed | None:
+        found = await case_of(running)
+        return found if isinstance(found, Proposed) else None
+
+    found = await until(is_proposed)
+    assert isinstance(found, Proposed)
+    return found
+
+
+async def ended(running: rig.Rig) -> Closed:
+    async def is_closed() -> Closed | None:
+        found = await case_of(running)
+        return found if isinstance(found, Closed) else None
+
+    found = await until(is_closed)
+    assert isinstance(found, Closed)
+    return found
+
+
+async def attempts(running: rig.Rig, run: str) -> int:
+    async with running.office.store.pool.connection() as connection:
+        cursor = await connection.execute("SELECT count(*) FROM attempts WHERE run = %s AND mode = 'run'", (run,))
+        row = await cursor.fetchone()
+    return int(row[0]) if row else 0
+
+
+POINTS = {
+    #: name: (who is killed, when, how it may end)
+    "executor before the run is begun": ("execute", "approved", {Outcome.NOT_FIXED}),
+    "executor while the run runs": ("execute", "begun", {Outcome.INTERRUPTED, Outcome.NOT_FIXED}),
+    "planner at the approval": ("plan", "approved", {Outcome.NOT_FIXED}),
+    "planner while the run runs": ("plan", "begun", {Outcome.NOT_FIXED}),
+    "child while it runs": ("child", "child", {Outcome.FAILED, Outcome.NOT_FIXED}),
+}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("point", list(POINTS))
+async def test_a_kill_around_a_run(point: str) -> None:
+    who, when, outcomes = POINTS[point]
+    async with demo() as running:
+        case = await proposed(running)
+        run = case.runfile.run
+        await cards.approve(running, case)
+
+        async def moment() -> object:
+            if when == "approved":
+                return True
+            if when == "begun":
+                return await attempts(running, run)
+            return await attempts(running, run) and processes("receiver.adapters.runner.child")
+
+        await until(moment)
+        victims = processes("receiver.adapters.runner.child") if who == "child" else child_of(running, who)
+        for pid in victims:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        closed = await ended(running)
+        assert closed.outcome in outcomes, (closed.outcome, closed.why)
+        assert await attempts(running, run) <= 1
+        if closed.outcome is Outcome.INTERRUPTED:
+            assert "not known" in closed.why
+        assert await running.office.store.locks.all() == []
+        found = await running.office.store.runs.attempt_of(run, "run")
+        assert found is None or found[1] is not None, "no run is left without an end"
