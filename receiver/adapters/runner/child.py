@@ -182,6 +182,7 @@ def environment(base: Path) -> dict[str, str]:
     return {
         "PATH": f"{Path(sys.executable).parent}:{_SAFE_PATH}",
         "HOME": str(base / "home"),
+        "TMPDIR": str(base / "tmp"),  # what a killed module leaves goes with the run's directory
         "LANG": "C.UTF-8",
         "LC_ALL": "C.UTF-8",
         "PYTHONDONTWRITEBYTECODE": "1",  # a run must leave nothing in the checkout
