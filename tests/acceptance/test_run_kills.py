@@ -50,6 +50,11 @@ def child_of(running: rig.Rig, role: str) -> list[int]:
     return found
 
 
+def child_of_run(running: rig.Rig) -> list[int]:
+    """The sandbox of this rig's run: its command line names the run's directory."""
+    return processes("receiver.adapters.runner.child", str(running.settings.data_dir))
+
+
 async def until(done: Callable[[], Awaitable[object]]) -> object:
     async with asyncio.timeout(SECONDS):
         while not (found := await done()):
@@ -115,10 +120,10 @@ async def test_a_kill_around_a_run(point: str) -> None:
                 return True
             if when == "begun":
                 return await attempts(running, run)
-            return await attempts(running, run) and processes("receiver.adapters.runner.child")
+            return await attempts(running, run) and child_of_run(running)
 
         await until(moment)
-        victims = processes("receiver.adapters.runner.child") if who == "child" else child_of(running, who)
+        victims = child_of_run(running) if who == "child" else child_of(running, who)
         for pid in victims:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

@@ -5,7 +5,7 @@ server runs, and whether what is found on disk may be used. It listens on no por
 of its own that only its user may enter, with a password. Refuses a second owner, a newer data directory, and
 as root a place that the server's user cannot reach.
 
-    <data>/owner.lock  version  postgres.password  postgres.socket  postgres.log  postgres/
+    <data>/owner.lock  version  postgres.password  postgres.socket  postgres.log  postgres/  socket/
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ SCHEMA = 1
 _FREE_UIDS = range(60578, 61184)
 _START_SECONDS = 30.0
 _LOG_BYTES = 4 << 20
+#: a socket's whole path may have 107 bytes
+_SOCKET_DIR_BYTES = 107 - len("/.s.PGSQL.5432.lock")
 _CONFIG = """
 listen_addresses = ''
 unix_socket_permissions = 0700
@@ -269,7 +271,11 @@ class EmbeddedPostgres:
             found = known.lstat()
             if stat.S_ISDIR(found.st_mode) and found.st_uid == owner and found.st_mode & 0o077 == 0:
                 return known
-        made = Path(tempfile.mkdtemp(prefix="gm-", dir=_short_dir()))
+        made = self.data_dir / "socket"
+        if len(os.fsencode(made)) <= _SOCKET_DIR_BYTES:
+            made.mkdir(mode=0o700, exist_ok=True)
+        else:
+            made = Path(tempfile.mkdtemp(prefix="gm-", dir=_short_dir()))
         if uid is not None:
             os.chown(made, uid, uid)
         _write(self.data_dir / "postgres.socket", str(made), 0o600)
