@@ -181,7 +181,9 @@ def test_an_up_that_is_killed_takes_everything_with_it(place):
 def test_ctrl_c_during_the_start(place, seconds):
     with Up(place / "d") as up:
         time.sleep(seconds)
-        assert up.end(signal.SIGINT) in (130, -signal.SIGINT)
+        ended = up.end(signal.SIGINT)
+        # 1: Python itself was still starting, nothing of ours had begun
+        assert ended in (130, -signal.SIGINT) or (ended == 1 and not (place / "d").exists())
         assert processes_of(place / "d") == {}
     with Up(place / "d") as again:
         again.ready()
