@@ -13,8 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
+from receiver.domain.entity import Entity, resolve
+from receiver.domain.inventory import Inventory
 from receiver.domain.outcome import Verdict
+from receiver.domain.playbook import VerifyQuery
 from receiver.domain.promql import Expression, Meaning
 from receiver.domain.proof import Reading
 from receiver.domain.record import Record
@@ -86,6 +90,16 @@ def agrees(series: Mapping[str, str], labels: Mapping[str, str], own: frozenset[
 def touches(series: Mapping[str, str], labels: Mapping[str, str], own: frozenset[str]) -> bool:
     """No label that both have differs: a series may have more than an aggregated alert keeps."""
     return all(labels[name] == value for name, value in series.items() if name in labels and name not in own)
+
+
+def is_target(
+    series: Mapping[str, str], query: VerifyQuery, params: Mapping[str, Any], entity: Entity, inventory: Inventory
+) -> bool:
+    """A row of a verify query counts only if its labels mean the run's own host and its parameters."""
+    found = resolve(series, inventory)
+    if not isinstance(found, Entity) or found.host != entity.host:
+        return False
+    return all(series.get(label) == str(params.get(name)) for label, name in query.match.items())
 
 
 def _behind(

@@ -17,14 +17,14 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from receiver.adapters.proof.settings import ProbeRule, SourceSettings
 from receiver.domain.alert import Alert, fingerprint_of
-from receiver.domain.entity import Entity, resolve
+from receiver.domain.entity import Entity
 from receiver.domain.inventory import Inventory
 from receiver.domain.matchers import Matchers
 from receiver.domain.outcome import Verdict
 from receiver.domain.playbook import VerifyQuery
 from receiver.domain.promql import compare, parse_expression
 from receiver.domain.proof import Baseline, Check, Confirmation, Reading
-from receiver.domain.verdict import Answers, Row, agrees, judge
+from receiver.domain.verdict import Answers, Row, agrees, is_target, judge
 from receiver.errors import Invalid, Unavailable
 from receiver.ports import Clock
 
@@ -128,12 +128,7 @@ class ProbeProof:
             rows = _select(await self.page(), selector)
         except (Unavailable, Invalid, IndexError) as error:
             return said(Verdict.NO_DATA, str(error))
-        mine = []
-        for row in rows:
-            found = resolve(row.labels, inventory)
-            params_fit = all(row.labels.get(label) == str(params.get(name)) for label, name in query.match.items())
-            if isinstance(found, Entity) and found.host == entity.host and params_fit:
-                mine.append(row)
+        mine = [row for row in rows if is_target(row.labels, query, params, entity, inventory)]
         if not mine:
             return said(Verdict.NO_DATA, "no row is about the target")
         bad = next((row for row in mine if not compare(query.expect, row.value)), None)

@@ -13,14 +13,14 @@ from typing import Any
 
 from receiver.adapters.proof.client import PrometheusClient
 from receiver.domain.alert import Alert, read_time
-from receiver.domain.entity import Entity, resolve
+from receiver.domain.entity import Entity
 from receiver.domain.inventory import Inventory
 from receiver.domain.outcome import Verdict
 from receiver.domain.playbook import VerifyQuery
 from receiver.domain.promql import Expression, Meaning, compare, parse_expression
 from receiver.domain.proof import Baseline, Check, Confirmation, Reading
 from receiver.domain.record import Record
-from receiver.domain.verdict import Answers, Row, agrees, judge, touches
+from receiver.domain.verdict import Answers, Row, agrees, is_target, judge, touches
 from receiver.errors import Invalid, Unavailable
 from receiver.ports import Clock
 
@@ -157,11 +157,11 @@ class PrometheusProof:
             stamps = [await self._client.instant(f"timestamp({one})") for one in expression.selectors]
         except (Unavailable, Invalid) as error:
             return said(Verdict.NO_DATA, error.message)
-        mine = [row for row in rows if _is_target(row.labels, query, params, entity, inventory)]
+        mine = [row for row in rows if is_target(row.labels, query, params, entity, inventory)]
         if not mine:
             return said(Verdict.NO_DATA, "no row is about the target")
         for found in stamps:
-            times = [row.value for row in found if _is_target(row.labels, query, params, entity, inventory)]
+            times = [row.value for row in found if is_target(row.labels, query, params, entity, inventory)]
             newest = datetime.fromtimestamp(max(times, default=0.0), UTC)
             if newer_than is not None and newest <= newer_than:
                 return said(Verdict.NO_DATA, "its newest sample is older than the run")
@@ -169,15 +169,6 @@ class PrometheusProof:
         if bad is not None:
             return said(Verdict.STILL_FIRING, f"{bad.value:g} is not {query.expect}", bad.value)
         return said(Verdict.RESOLVED, f"{mine[0].value:g} {query.expect}", mine[0].value)
-
-
-def _is_target(
-    labels: Mapping[str, str], query: VerifyQuery, params: Mapping[str, Any], entity: Entity, inventory: Inventory
-) -> bool:
-    found = resolve(labels, inventory)
-    if not isinstance(found, Entity) or found.host != entity.host:
-        return False
-    return all(labels.get(label) == str(params.get(param)) for label, param in query.match.items())
 
 
 def _firing_rules(groups: list[dict[str, Any]], alert: Alert) -> list[_Rule]:
