@@ -63,7 +63,7 @@ class Rig:
 async def running(*, simulated: bool, say: Callable[[str], None]) -> AsyncIterator[Rig]:
     """Set up, wait until an alert would be stored, hand over, take down."""
     have_prometheus = not simulated and bool(shutil.which("prometheus") and _alertmanager())
-    place = _make_place()
+    place, lock = _make_place()
     processes: list[subprocess.Popen[bytes]] = []
     sender: asyncio.Task[None] | None = None
     try:
@@ -93,6 +93,7 @@ async def running(*, simulated: bool, say: Callable[[str], None]) -> AsyncIterat
             sender.cancel()
             await asyncio.gather(sender, return_exceptions=True)
         await asyncio.to_thread(_stop, processes)
+        os.close(lock)
 
 
 def clean(say: Callable[[str], None]) -> int:
@@ -102,8 +103,9 @@ def clean(say: Callable[[str], None]) -> int:
         if place.is_symlink() or place.stat().st_uid != os.geteuid():
             continue
         if not (place / "demo").is_file():
-            raise Refused(f"removing {place}: it is not marked as a demo's", next_step=f"look at it: ls {place}")
-        if _is_owned(place / "data" / "owner.lock"):
+            say(f"{place} is not marked as a demo's, and stays")
+            continue
+        if _is_owned(place / "demo") or _is_owned(place / "data" / "owner.lock"):
             say(f"{place} runs, and stays")
             continue
         shutil.rmtree(place)
@@ -112,14 +114,17 @@ def clean(say: Callable[[str], None]) -> int:
     return removed
 
 
-def _make_place() -> Path:
+def _make_place() -> tuple[Path, int]:
+    """The directory, and the lock that says that it is in use: a cleaning elsewhere leaves it alone."""
     place = Path(tempfile.mkdtemp(prefix=PREFIX, dir=BASE))
+    lock = os.open(place / "demo", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    os.write(lock, b"made by gitmedic demo; gitmedic demo --clean removes it\n")
     if os.geteuid() == 0:
         place.chmod(0o711)
-    (place / "demo").write_text("made by gitmedic demo; gitmedic demo --clean removes it\n")
     for name in ("cache", "web", "queue"):
         (place / name).mkdir()
-    return place
+    return place, lock
 
 
 async def _start_things(place: Path, processes: list[subprocess.Popen[bytes]]) -> int:
