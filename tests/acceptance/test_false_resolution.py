@@ -22,7 +22,7 @@ async def demo() -> AsyncIterator[rig.Rig]:
     required("alertmanager")
     async with rig.running(simulated=False, say=lambda text: None) as running:
         yield running
-    shutil.rmtree(running.place)
+    shutil.rmtree(running.place, ignore_errors=True)
 
 
 async def until(running: rig.Rig, alertname: str, done: Callable[[Case, dict[str, Any]], Any]) -> Case:
