@@ -1,0 +1,169 @@
+"""The real server on a real port: what only sockets show."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+from receiver.domain.case import Planned
+from receiver.domain.outcome import Mode
+from receiver.domain.plan import Plan
+from receiver.errors import Refused
+from receiver.identity import new_id
+from receiver.ports import Event
+from receiver.web import server
+from receiver.web.app import create_app
+from receiver.web.hooks.commit import GroupCommit
+from receiver.web.parts import Parts
+from tests.fix_web import Door
+
+pytestmark = pytest.mark.anyio
+ALERT = {"status": "firing", "labels": {"alertname": "A"}, "startsAt": "2026-11-26T00:00:00Z"}
+
+
+@asynccontextmanager
+async def serving(door: Door) -> AsyncIterator[tuple[str, asyncio.Event, "asyncio.Task[None]"]]:
+    """The door's parts behind uvicorn; its address, its stop event, its task."""
+    store, stop = door.office.store, asyncio.Event()
+
+    async def metrics() -> bytes:
+        return b""
+
+    parts = Parts(
+        commit=GroupCommit(store.inbox), access=store.access, archive=store.archive, doors=door.office.doors,
+        repo=door.office.repo, ready=store.heartbeats.ready, metrics=metrics, counted=lambda *_: None,
+        sources=("prom",), stop=stop,
+    )  # fmt: skip
+    listening = server.bind("127.0.0.1", 0)
+    listening.listen()  # so that nobody is turned away before the server has begun
+    running = asyncio.create_task(server.run(create_app(parts), listening, stop))
+    try:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}", stop, running
+    finally:
+        stop.set()
+        await running
+
+
+async def opened(door: Door) -> str:
+    """A case to look at."""
+    plan = Plan(action="playbook", playbook="web_restart", why="w")
+    case = Planned(
+        id=new_id(), opened_at=datetime.now(UTC), revision="c" * 40, mode=Mode.PROPOSE, entity=None, plan=plan
+    )
+    await door.office.store.desk.open(case, [Event(kind="case.planned", actor="user:anna", text="first")])
+    return case.id
+
+
+async def lines(answer: httpx.Response, count: int) -> list[dict[str, Any]]:
+    """The first events of a stream."""
+    found: list[dict[str, Any]] = []
+    async for line in answer.aiter_lines():
+        if line.startswith("id: "):
+            found.append({"id": line[4:]})
+        elif line.startswith("data: "):
+            found[-1]["data"] = json.loads(line[6:])
+            if len(found) == count:
+                break
+    return found
+
+
+async def test_a_stream_resumes_after_the_last_event_and_ends_with_the_server(door: Door) -> None:
+    case, headers = await opened(door), {**await door.token("read"), "Accept": "text/event-stream"}
+    async with (
+        serving(door) as (url, stop, running),
+        httpx.AsyncClient(base_url=url, headers=headers, timeout=30) as http,
+    ):
+        path = f"/api/cases/{case}/events"
+        async with http.stream("GET", path) as answer:
+            assert answer.headers["content-type"].startswith("text/event-stream")
+            (first,) = await lines(answer, 1)
+        assert (first["id"], first["data"]["actor"]) == ("1", "user:anna")
+        await door.office.store.desk.note(case, Event(kind="case.note", actor="user:anna", text="second"))
+        async with http.stream("GET", path, headers={"Last-Event-ID": "1"}) as answer:
+            (second,) = await lines(answer, 1)
+            assert (second["id"], second["data"]["text"]) == ("2", "second")
+        async with http.stream("GET", path, headers={"Last-Event-ID": "2"}) as answer:
+            began = time.monotonic()
+            stop.set()
+            async for _ in answer.aiter_lines():
+                pass
+            await running
+            assert time.monotonic() - began < 3
+
+
+async def test_too_much_is_refused_while_it_is_still_being_sent(door: Door) -> None:
+    sent = 0
+
+    async def chunks() -> AsyncIterator[bytes]:
+        nonlocal sent
+        for _ in range(400):
+            sent += 1 << 18
+            yield b"x" * (1 << 18)
+
+    headers = await door.token("alerts:write")
+    async with serving(door) as (url, _, _), httpx.AsyncClient(base_url=url, headers=headers, timeout=30) as http:
+        try:
+            answer = await http.post("/alertmanager/prom", content=chunks())
+            assert answer.status_code == 413
+        except (httpx.WriteError, httpx.ReadError, httpx.RemoteProtocolError):
+            assert sent < 100 << 20  # cut off before all was sent
+        again = await http.post("/alertmanager/prom", json={"alerts": [ALERT]})
+        assert again.status_code == 200
+    assert len(await door.rows("SELECT FROM deliveries")) == 1
+
+
+async def test_a_sender_that_hangs_up_harms_nobody(door: Door) -> None:
+    headers = await door.token("alerts:write")
+    async with serving(door) as (url, _, _):
+        port = int(url.rpartition(":")[2])
+        for _ in range(20):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(
+                f"POST /alertmanager/prom HTTP/1.1\r\nHost: x\r\nAuthorization: {headers['Authorization']}\r\n"
+                "Content-Length: 100000\r\n\r\n{".encode()
+            )
+            await writer.drain()
+            writer.close()
+            await writer.wait_closed()
+        async with httpx.AsyncClient(base_url=url, headers=headers, timeout=30) as http:
+            assert (await http.post("/alertmanager/prom", json={"alerts": [ALERT]})).status_code == 200
+    assert len(await door.rows("SELECT FROM deliveries")) == 1
+
+
+async def test_a_database_that_comes_back_is_used_again(door: Door, database: str) -> None:
+    headers = await door.token("alerts:write")
+    name = psycopg.conninfo.conninfo_to_dict(database)["dbname"]
+    admin = psycopg.conninfo.make_conninfo(database, dbname="postgres")
+    async with serving(door) as (url, _, _), httpx.AsyncClient(base_url=url, headers=headers, timeout=30) as http:
+        async with await psycopg.AsyncConnection.connect(admin, autocommit=True) as connection:
+            await connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")  # type: ignore[arg-type]
+            await connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
+            )
+            assert (await http.post("/alertmanager/prom", json={"alerts": [ALERT]})).status_code == 503
+            assert (await http.get("/readyz")).status_code == 503
+            assert (await http.get("/healthz")).status_code == 200
+            await connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")  # type: ignore[arg-type]
+        async with asyncio.timeout(45):
+            while (await http.post("/alertmanager/prom", json={"alerts": [ALERT]})).status_code != 200:
+                await asyncio.sleep(0.5)
+        assert (await http.get("/readyz")).status_code == 200
+    (row,) = await door.rows("SELECT times_seen FROM alerts")
+    assert row["times_seen"] == 1
+
+
+async def test_a_port_that_is_taken_is_refused_in_words() -> None:
+    first = server.bind("127.0.0.1", 0)
+    first.listen()
+    port = first.getsockname()[1]
+    with pytest.raises(Refused) as refused:
+        server.bind("127.0.0.1", port)
+    assert f"127.0.0.1:{port}" in refused.value.message and "--listen" in refused.value.next_step
+    first.close()
