@@ -8,17 +8,21 @@ from collections.abc import AsyncIterator
 from importlib.resources import files
 from pathlib import Path
 
+import structlog
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
 
-from receiver.errors import Conflict, GitmedicError, Invalid, Refused, Retry
+from receiver.errors import Broken, Conflict, GitmedicError, Invalid, Refused, Retry
 from receiver.web.access import Guarded
 from receiver.web.api import routes as api
 from receiver.web.hooks import alertmanager
 from receiver.web.pages import routes as pages
-from receiver.web.parts import Parts
+from receiver.web.parts import Parts, trace_of
 
+log = structlog.get_logger()
 _STATUS = {
     "no_session": 401,
     "no_token": 401,
@@ -54,15 +58,35 @@ def create_app(parts: Parts) -> FastAPI:
     app.mount("/static", StaticFiles(directory=Path(str(files("receiver.web") / "static"))))
     _health(app, parts)
 
-    @app.exception_handler(GitmedicError)
-    async def said(request: Request, error: GitmedicError) -> Response:
-        status = status_of(error)
-        if request.url.path.startswith("/api"):
+    _errors(app)
+    return app
+
+
+def _errors(app: FastAPI) -> None:
+    """Every error in one shape: a page for people, `{"error", "next_step", "reason"}` for the API."""
+
+    def said(request: Request, error: GitmedicError, status: int) -> Response:
+        if request.url.path.startswith(("/api", "/alertmanager")):
             next_step, reason = getattr(error, "next_step", ""), getattr(error, "reason", "")
             return JSONResponse({"error": error.message, "next_step": next_step, "reason": reason}, status_code=status)
         return pages.error_page(request, error, status)
 
-    return app
+    @app.exception_handler(GitmedicError)
+    async def ours(request: Request, error: GitmedicError) -> Response:
+        if isinstance(error, Broken):
+            log.error("answering a request", path=request.url.path[:200], trace=trace_of(error))
+        return said(request, error, status_of(error))
+
+    @app.exception_handler(HTTPException)
+    async def http(request: Request, error: HTTPException) -> Response:
+        text = f"{request.method} {request.url.path[:200]}: {error.detail}"
+        return said(request, Refused(text, reason="http"), error.status_code)
+
+    @app.exception_handler(RequestValidationError)
+    async def shape(request: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        return said(request, Refused(f"{where}: {first['msg']}", reason="invalid"), 422)
 
 
 def status_of(error: GitmedicError) -> int:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from receiver.doors import Doors
 from receiver.ports import Access, Archive, Receipt, Repo
 from receiver.web.hooks.commit import GroupCommit
+
+
+def trace_of(error: BaseException) -> str:
+    """A traceback for the log without the values of variables: they hold secrets, and take seconds to print."""
+    return "".join(traceback.format_exception(error))[-8000:]
 
 
 @dataclass(frozen=True)

@@ -36,12 +36,9 @@ class PostgresAccess:
 
     async def enter(self, link_secret: str) -> tuple[str, str] | None:
         """Use a setup link once: (session secret, person)."""
-        rows = await self._rows("use_link", sha256=_digest(link_secret))
-        if not rows:
-            return None
         session = secrets.token_urlsafe(32)
-        await self._rows("create_session", sha256=_digest(session), person=rows[0]["person"])
-        return session, rows[0]["person"]
+        rows = await self._rows("enter", link=_digest(link_secret), session=_digest(session))
+        return (session, str(rows[0]["person"])) if rows else None
 
     async def person(self, session_secret: str) -> str | None:
         """Whose session this is, if it has not ended."""
@@ -57,12 +54,16 @@ class PostgresAccess:
         if scope not in SCOPES:
             raise Refused(f"creating a token: scope {scope!r} is none of {', '.join(SCOPES)}", reason="scope")
         secret = f"gm_{secrets.token_urlsafe(32)}"
-        try:
-            async with self._pool.connection() as connection:
-                values = {"name": name, "scope": scope, "source": source, "created_by": created_by}
-                await connection.execute(SQL["create_token"], values | {"sha256": _digest(secret)})
-        except psycopg.errors.UniqueViolation as error:
-            raise Conflict(f"creating token {name!r}: there is one of that name") from error
+        values = {"name": name, "scope": scope, "source": source, "created_by": created_by}
+        with translated(f"creating token {name!r}"):
+            try:
+                async with self._pool.connection() as connection:
+                    await connection.execute(SQL["create_token"], values | {"sha256": _digest(secret)})
+            except psycopg.errors.UniqueViolation as error:
+                raise Conflict(
+                    f"creating token {name!r}: there is one of that name, or was",
+                    next_step="give another name: a revoked one stays in the audit",
+                ) from error
         return secret
 
     async def revoke_token(self, name: str) -> bool:

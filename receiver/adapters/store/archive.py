@@ -5,6 +5,7 @@ Refuses filters and cursors it does not know, naming those it does.
 
 from __future__ import annotations
 
+import heapq
 from typing import Any
 from uuid import UUID
 
@@ -21,7 +22,10 @@ from receiver.ports import Page
 SQL = load("archive")
 CASE_FILTERS = ("state", "outcome", "alertname", "entity", "playbook", "source", "needs")
 ALERT_FILTERS = ("source", "status", "fingerprint", "alertname", "why")
+#: filters that no unreadable piece can meet
+_NOT_OF_PIECES = ("status", "fingerprint", "alertname")
 MOST = 500
+_MOST_DIGITS = 19
 
 
 class PostgresArchive:
@@ -31,32 +35,47 @@ class PostgresArchive:
         self._pool = pool
 
     async def alerts(self, *, limit: int, cursor: str | None, filters: dict[str, str]) -> Page:
-        """One row per identity, each with its why; `why=unreadable` lists the pieces that were none."""
-        name = "unreadable" if filters.get("why") == "unreadable" else "alerts"
-        page = await self._page(name, limit, cursor, filters, ALERT_FILTERS)
-        if name == "alerts":
-            return page
-        items = tuple(
-            {**item, "why": "unreadable", "why_text": item["reason"], "labels": {}, "case": None} for item in page.items
-        )
-        return Page(items=items, next=page.next)
+        """One row per identity, each with its why; among them the pieces that could not be read."""
+        values = _values("alerts", filters, ALERT_FILTERS)
+        below = _cursor("alerts", cursor, 2)
+        limit = max(1, min(limit, MOST))
+        alerts: list[dict[str, Any]] = []
+        if values["why"] != "unreadable":
+            alerts = await self._rows("alerts", before=below[0], limit=limit + 1, **values)
+        pieces: list[dict[str, Any]] = []
+        if values["why"] in (None, "unreadable") and not any(values[name] for name in _NOT_OF_PIECES):
+            pieces = await self._rows("unreadable", before=below[1], limit=limit + 1, source=values["source"])
+        # each list keeps its own order by number, so the cursor is one number for each
+        merged = list(heapq.merge(alerts, pieces, key=lambda row: row["received_at"], reverse=True))
+        taken = merged[:limit]
+        for row in taken:
+            below[1 if "position" in row else 0] = row["number"]
+        following = ".".join("" if number is None else str(number) for number in below)
+        return Page(items=tuple(taken), next=following if len(merged) > limit else None)
 
     async def cases(self, *, limit: int, cursor: str | None, filters: dict[str, str]) -> Page:
         """Short rows, newest first."""
-        return await self._page("cases", limit, cursor, filters, CASE_FILTERS)
+        values = _values("cases", filters, CASE_FILTERS)
+        if values["needs"] not in (None, "you"):
+            raise Refused(f"listing cases: needs is {values['needs']!r:.40}", next_step="needs=you", reason="filter")
+        (before,) = _cursor("cases", cursor, 1)
+        limit = max(1, min(limit, MOST))
+        rows = await self._rows("cases", before=before, limit=limit + 1, **values)
+        following = str(rows[limit - 1]["number"]) if len(rows) > limit else None
+        return Page(items=tuple(rows[:limit]), next=following)
 
     async def case(self, id: str) -> dict[str, Any] | None:
         """The whole case with its events and attempts."""
         rows = await self._rows("case", id=_uuid(id)) if _uuid(id) else []
         if not rows:
             return None
-        events = await self._rows("events", id=id, after=-1)
-        attempts = await self._rows("attempts", id=id)
+        events = await self._rows("events", id=rows[0]["id"], after=-1)
+        attempts = await self._rows("attempts", id=rows[0]["id"])
         return case_view(read_case(rows[0]["body"]), rows[0], events, attempts)
 
     async def events(self, id: str, *, after: int) -> list[dict[str, Any]]:
         """Events of a case with a number above `after`."""
-        return await self._rows("events", id=id, after=after) if _uuid(id) else []
+        return await self._rows("events", id=_uuid(id), after=after) if _uuid(id) else []
 
     async def stored(self, id: str) -> Case | None:
         """The case as the stages know it."""
@@ -75,26 +94,7 @@ class PostgresArchive:
 
     async def run_log(self, id: str, *, after: int = -1, limit: int = 1000) -> list[dict[str, Any]]:
         """Events of the run's latest attempt with a number above `after`."""
-        return await self._rows("run_log", id=id, after=after, limit=min(limit, 10_000)) if _uuid(id) else []
-
-    async def _page(
-        self, name: str, limit: int, cursor: str | None, filters: dict[str, str], known: tuple[str, ...]
-    ) -> Page:
-        unknown = sorted(set(filters) - set(known))
-        if unknown:
-            raise Refused(
-                f"listing {name}: there is no filter {unknown[0]!r}",
-                next_step=f"use {', '.join(known)}",
-                reason="filter",
-            )
-        if cursor is not None and not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
-            raise Refused(f"listing {name}: {cursor!r:.40} is no cursor", reason="cursor")
-        limit = max(1, min(limit, MOST))
-        values = {key: filters.get(key) for key in known}
-        rows = await self._rows(name, before=int(cursor) if cursor else None, limit=limit + 1, **values)
-        more = len(rows) > limit
-        rows = rows[:limit]
-        return Page(items=tuple(rows), next=str(rows[-1]["number"]) if more else None)
+        return await self._rows("run_log", id=_uuid(id), after=after, limit=min(limit, 10_000)) if _uuid(id) else []
 
     async def _rows(self, name: str, **values: Any) -> list[dict[str, Any]]:
         with translated(f"reading {name}"):
@@ -103,6 +103,27 @@ class PostgresArchive:
                 await cursor.execute(SQL[name], values)
                 rows: list[dict[str, Any]] = await cursor.fetchall()
                 return rows
+
+
+def _values(name: str, filters: dict[str, str], known: tuple[str, ...]) -> dict[str, str | None]:
+    unknown = sorted(set(filters) - set(known))
+    if unknown:
+        raise Refused(
+            f"listing {name}: there is no filter {unknown[0]!r:.60}",
+            next_step=f"use {', '.join(known)}",
+            reason="filter",
+        )
+    # as the inbox stores it, so that what holds a NUL can be found
+    return {key: filters[key].replace("\x00", "\ufffd") if key in filters else None for key in known}
+
+
+def _cursor(name: str, cursor: str | None, numbers: int) -> list[int | None]:
+    parts = cursor.split(".") if cursor else [""] * numbers
+    if len(parts) != numbers or not all(
+        part == "" or (part.isascii() and part.isdigit() and len(part) < _MOST_DIGITS) for part in parts
+    ):
+        raise Refused(f"listing {name}: {cursor!r:.40} is no cursor", reason="cursor")
+    return [int(part) if part else None for part in parts]
 
 
 def _uuid(text: str) -> str | None:

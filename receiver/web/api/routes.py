@@ -5,19 +5,22 @@ Errors are `{"error", "next_step", "reason"}`; the status says who must act.
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
 from fastapi import APIRouter, Body, Request
 from fastapi.encoders import jsonable_encoder
-from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
+from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 
+from receiver.domain.text import plain
 from receiver.errors import Refused
 from receiver.web.access import needs_person, needs_reader, needs_token
 from receiver.web.api.stream import case_stream
 from receiver.web.parts import Parts
 
 DEFAULT_LIMIT = 50
+_MOST_DIGITS = 19
 
 
 def routes(parts: Parts) -> APIRouter:
@@ -62,13 +65,15 @@ def _cases(router: APIRouter, parts: Parts) -> None:
         return _json(await _found(parts, id))
 
     @router.get("/cases/{id}/events", response_model=None)
-    async def events(request: Request, id: str) -> JSONResponse | StreamingResponse:
+    async def events(request: Request, id: str) -> Response:
         """Events as a list, or as a stream that resumes after Last-Event-ID."""
         await needs_reader(request, parts)
-        await _found(parts, id)
-        last = request.headers.get("last-event-id") or request.query_params.get("after", "-1")
-        after = int(last) if last.lstrip("-").isdigit() else -1
+        case = await _found(parts, id)
+        last = request.headers.get("last-event-id") or request.query_params.get("after", "")
+        after = number(last, -1)
         if "text/event-stream" in request.headers.get("accept", ""):
+            if case["state"] == "closed" and case["events"] and case["events"][-1]["seq"] <= after:
+                return Response(status_code=204)  # tells an EventSource not to come again
             stream: AsyncIterator[bytes] = case_stream(parts, id, after)
             return StreamingResponse(stream, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
         return _json({"items": await parts.archive.events(id, after=after), "next": None})
@@ -84,7 +89,7 @@ def _cases(router: APIRouter, parts: Parts) -> None:
     async def reject(request: Request, id: str, body: dict[str, Any] | None = Body(default=None)) -> JSONResponse:
         """Close the proposal. A person's session only."""
         person = await needs_person(request, parts)
-        why = str((body or {}).get("why", ""))[:400]
+        why = plain(str((body or {}).get("why", "")))
         return _json(await parts.doors.reject(id, person=person, via="session", why=why))
 
     @router.post("/dispatch")
@@ -97,7 +102,8 @@ def _cases(router: APIRouter, parts: Parts) -> None:
         playbook, params = body.get("playbook"), body.get("params", {})
         if not isinstance(playbook, str) or not isinstance(params, dict):
             raise Refused("dispatching: expected {playbook, params}", reason="invalid")
-        reason = str(body.get("reason", ""))[:400]
+        _storable(params)
+        reason = plain(str(body.get("reason", "")))
         return _json({"case": await parts.doors.dispatch(playbook, params, actor=actor, reason=reason)}, status=202)
 
 
@@ -115,8 +121,8 @@ def _runs(router: APIRouter, parts: Parts) -> None:
     async def log(request: Request, id: str) -> JSONResponse | PlainTextResponse:
         """Events of the latest attempt; as text when asked for, as a download."""
         await needs_reader(request, parts)
-        after = request.query_params.get("after", "-1")
-        rows = await parts.archive.run_log(id, after=int(after) if after.lstrip("-").isdigit() else -1, limit=10_000)
+        after = number(request.query_params.get("after", ""), -1)
+        rows = await parts.archive.run_log(id, after=after, limit=10_000)
         if "text/plain" in request.headers.get("accept", "") or request.query_params.get("format") == "text":
             lines = [" ".join(filter(None, (r["kind"], r["host"], r["task"], r["text"]))) for r in rows]
             name = "".join(c for c in id if c.isalnum() or c == "-")[:40]
@@ -164,9 +170,25 @@ async def _found(parts: Parts, id: str) -> dict[str, Any]:
 def _query(request: Request) -> tuple[int, str | None, dict[str, str]]:
     values = dict(request.query_params)
     limit = values.pop("limit", str(DEFAULT_LIMIT))
-    if not limit.isdigit():
-        raise Refused(f"limit is {limit[:40]!r}, not a number", reason="invalid")
-    return int(limit), values.pop("cursor", None), values
+    if number(limit, 0) < 1:
+        raise Refused(f"limit is {limit[:40]!r}, not a number from 1", reason="invalid")
+    return number(limit, DEFAULT_LIMIT), values.pop("cursor", None), values
+
+
+def number(text: str, otherwise: int) -> int:
+    """A whole number of a parameter or header that the database can hold; else `otherwise`."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < _MOST_DIGITS else otherwise
+
+
+def _storable(params: dict[str, Any]) -> None:
+    """Refuse what no row can hold: NUL, half a character, NaN."""
+    try:
+        text = json.dumps(params, ensure_ascii=False, allow_nan=False)
+        text.encode()
+    except (ValueError, RecursionError) as error:
+        raise Refused(f"dispatching: the parameters cannot be stored: {error}"[:200], reason="invalid") from error
+    if "\\u0000" in text:
+        raise Refused("dispatching: a parameter holds a NUL character", reason="invalid")
 
 
 def _json(content: Any, *, status: int = 200) -> JSONResponse:

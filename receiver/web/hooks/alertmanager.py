@@ -18,6 +18,7 @@ from receiver.ports import Post, Receipt, Token
 from receiver.web.parts import Parts
 
 MAX_BYTES = 16 << 20
+_MOST_DIGITS = 19
 
 
 def routes(parts: Parts) -> APIRouter:
@@ -39,6 +40,7 @@ async def receive(request: Request, parts: Parts, source: str) -> JSONResponse:
     """One webhook request."""
     began = time.perf_counter()
     receipt: Receipt | None = None
+    token: Token | None = None
     try:
         token = await who(request, parts)
         refused = _refused(token, source, parts)
@@ -52,7 +54,8 @@ async def receive(request: Request, parts: Parts, source: str) -> JSONResponse:
         receipt = await parts.commit.store(Post(source=source, body=body, token=token.name if token else ""))
     except GitmedicError as error:
         parts.counted(503, None, time.perf_counter() - began)
-        return _answer(503, error.message[:200])
+        # who is not known yet learns nothing about the database
+        return _answer(503, error.message[:200] if token else "not stored: come again")
     parts.counted(200, receipt, time.perf_counter() - began)
     return JSONResponse(receipt.model_dump())
 
@@ -74,7 +77,7 @@ async def who(request: Request, parts: Parts) -> Token | None:
 async def read_body(request: Request) -> bytes | None:
     """The body, or None as soon as it is too large."""
     declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > MAX_BYTES:
+    if declared.isascii() and declared.isdigit() and (len(declared) > _MOST_DIGITS or int(declared) > MAX_BYTES):
         return None
     body = bytearray()
     async for chunk in request.stream():

@@ -7,13 +7,19 @@ request is answered after its own commit, and one commit's trouble is told to ex
 from __future__ import annotations
 
 import asyncio
+import traceback
 
-from receiver.errors import GitmedicError, Unavailable
+import structlog
+
+from receiver.errors import Retry, Unavailable
 from receiver.ports import Inbox, Post, Receipt
 
+log = structlog.get_logger()
 #: bounds of one commit, so that no statement grows without end
 MOST_POSTS = 512
 MOST_BYTES = 32 << 20
+#: bound of what waits for a commit; above it a sender is told to come again
+MOST_WAITING_BYTES = 256 << 20
 
 
 class GroupCommit:
@@ -22,6 +28,7 @@ class GroupCommit:
     def __init__(self, inbox: Inbox) -> None:
         self._inbox = inbox
         self._waiting: list[tuple[Post, asyncio.Future[Receipt]]] = []
+        self._waiting_bytes = 0
         self._arrived = asyncio.Event()
         self._closed = False
 
@@ -29,8 +36,11 @@ class GroupCommit:
         """Durable when it returns; raises `Unavailable` when it is not stored."""
         if self._closed:
             raise Unavailable("the server is stopping")
+        if self._waiting_bytes + len(post.body) > MOST_WAITING_BYTES:
+            raise Unavailable("too much waits to be stored")
         future: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
         self._waiting.append((post, future))
+        self._waiting_bytes += len(post.body)
         self._arrived.set()
         return await future
 
@@ -58,24 +68,36 @@ class GroupCommit:
                 break
             count += 1
         batch, self._waiting = self._waiting[:count], self._waiting[count:]
+        self._waiting_bytes -= sum(len(post.body) for post, _ in batch)
         return batch
 
     async def _commit(self, batch: list[tuple[Post, asyncio.Future[Receipt]]]) -> None:
         # whoever hung up meanwhile has no acknowledgement to lose; storing it is harmless
         try:
             receipts = await self._inbox.store([post for post, _ in batch])
-        except asyncio.CancelledError:
-            _fail(batch, Unavailable("the server is stopping"))
-            raise
-        except GitmedicError as error:
-            _fail(batch, error)
-        except Exception as error:
-            _fail(batch, Unavailable(f"storing a delivery: {type(error).__name__}"))
-            raise
-        else:
             for (_, future), receipt in zip(batch, receipts, strict=True):
                 if not future.done():
                     future.set_result(receipt)
+        except asyncio.CancelledError:
+            _fail(batch, Unavailable("the server is stopping"))
+            raise
+        except Retry as error:
+            _fail(batch, error)
+        except Exception as error:
+            await self._stumbled(batch, error)
+
+    async def _stumbled(self, batch: list[tuple[Post, asyncio.Future[Receipt]]], error: Exception) -> None:
+        """A bug that one of them met: the writer lives on, and the others are committed without it."""
+        log.error("storing deliveries", posts=len(batch), trace="".join(traceback.format_exception(error))[-4000:])
+        if len(batch) == 1:
+            # not stored, so never acknowledged: 503
+            _fail(batch, Unavailable(f"storing a delivery: {type(error).__name__}"))
+            return
+        try:
+            for one in batch:
+                await self._commit([one])
+        finally:
+            _fail(batch, Unavailable("the server is stopping"))
 
 
 def _fail(batch: list[tuple[Post, asyncio.Future[Receipt]]], error: Exception) -> None:

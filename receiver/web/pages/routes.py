@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,11 @@ import jinja2
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from fastapi.templating import Jinja2Templates
+from markupsafe import Markup
 
 from receiver.domain.approval import may_approve
-from receiver.domain.outcome import Risk
+from receiver.domain.outcome import NoCase, Outcome, Risk
+from receiver.domain.text import plain
 from receiver.errors import GitmedicError, Refused
 from receiver.web.access import COOKIE, check_origin, needs_person, session_name, session_person
 from receiver.web.parts import Parts
@@ -21,11 +25,27 @@ from receiver.web.parts import Parts
 #: a case in one of these moves by itself, so its page looks again
 _MOVING = ("received", "triaged", "investigated", "planned", "vetted", "rehearsed", "approved", "executed", "verified",
            "ended")  # fmt: skip
+#: what a person decided is on the timeline before the worker has looked at it
+_DECIDED = ("proposal.approved", "proposal.rejected")
+_KEPT = "\n\t"
+_UNSEEN = ("Cc", "Cf", "Co", "Cs", "Cn")
+
+
+def seen(value: Any) -> Any:
+    """Outside text as it is shown: what would be invisible or turn the line around is spelled out."""
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    return "".join(
+        f"\u27e8U+{ord(c):04X}\u27e9" if c not in _KEPT and unicodedata.category(c) in _UNSEEN else c for c in value
+    )
+
+
 _templates = Jinja2Templates(
     env=jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(str(files("receiver.web") / "templates"))),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        finalize=seen,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -49,7 +69,8 @@ def _doors(router: APIRouter, parts: Parts) -> None:
         if entered is None:
             return page(request, "login.html", status=403, said="This link was used before, or is too old.")
         answer = RedirectResponse("/", status_code=303)
-        secure = request.url.scheme == "https"
+        # a proxy in front speaks https for us; believing a forged header here only makes the cookie stricter
+        secure = "https" in (request.url.scheme, request.headers.get("x-forwarded-proto"))
         answer.set_cookie(COOKIE, entered[0], httponly=True, samesite="lax", secure=secure, max_age=14 * 86400)
         return answer
 
@@ -75,13 +96,16 @@ def _lists(router: APIRouter, parts: Parts) -> None:
         who = await session_name(request, parts)
         if who is None:
             return RedirectResponse("/login", status_code=303)
-        filters = {name: value for name, value in request.query_params.items() if value and name != "cursor"}
+        filters = _filters(request)
         found = await parts.archive.cases(limit=50, cursor=request.query_params.get("cursor"), filters=filters)
         needs: tuple[dict[str, Any], ...] = ()
         if not filters and "cursor" not in request.query_params:
             needs = (await parts.archive.cases(limit=20, cursor=None, filters={"needs": "you"})).items
         more = urlencode({**filters, "cursor": found.next}) if found.next else ""
-        return page(request, "cases.html", who=who, needs=needs, cases=found.items, more=more, filters=filters)
+        return page(
+            request, "cases.html", who=who, needs=needs, cases=found.items, more=more, filters=filters,
+            outcomes=list(Outcome), sources=parts.sources,
+        )  # fmt: skip
 
     @router.get("/alerts")
     async def alerts(request: Request) -> Response:
@@ -89,10 +113,13 @@ def _lists(router: APIRouter, parts: Parts) -> None:
         who = await session_name(request, parts)
         if who is None:
             return RedirectResponse("/login", status_code=303)
-        filters = {name: value for name, value in request.query_params.items() if value and name != "cursor"}
+        filters = _filters(request)
         found = await parts.archive.alerts(limit=50, cursor=request.query_params.get("cursor"), filters=filters)
         more = urlencode({**filters, "cursor": found.next}) if found.next else ""
-        return page(request, "alerts.html", who=who, alerts=found.items, more=more)
+        return page(
+            request, "alerts.html", who=who, alerts=found.items, more=more, filters=filters,
+            whys=["open", *NoCase, *Outcome], sources=parts.sources,
+        )  # fmt: skip
 
 
 def _case(router: APIRouter, parts: Parts) -> None:
@@ -107,17 +134,20 @@ def _case(router: APIRouter, parts: Parts) -> None:
             raise Refused(f"no case {id[:60]!r}", next_step="look at the list of cases", reason="unknown_case")
         person = await session_person(request, parts)
         log = await parts.archive.run_log(found["runfile"]["run"], limit=2000) if found["runfile"] else []
-        may = bool(person and found["risk"] and may_approve(person, Risk(found["risk"])))
-        is_open = found["state"] == "proposed"
+        risk = Risk(found["risk"]) if found["risk"] else None
+        decided = [event for event in found["events"] if event["kind"] in _DECIDED]
+        is_open = found["state"] == "proposed" and not decided
         return page(
             request,
             "case.html",
             who=who,
             case=found,
             log=log,
-            may_approve=may and is_open,
+            may_approve=bool(person and risk and may_approve(person, risk)),
+            needs_signature=bool(risk and risk.rank >= Risk.HIGH.rank),
             is_open=is_open,
-            refresh=found["state"] in _MOVING,
+            decided=decided[-1] if decided and found["state"] == "proposed" else None,
+            refresh=_refresh(found, decided),
         )
 
     @router.get("/proposals/{number}")
@@ -141,7 +171,7 @@ def _case(router: APIRouter, parts: Parts) -> None:
     async def reject(request: Request, id: str, why: str = Form("", max_length=400)) -> Response:
         """The form of the case page."""
         person = await needs_person(request, parts)
-        await parts.doors.reject(id, person=person, via="session", why=why)
+        await parts.doors.reject(id, person=person, via="session", why=plain(why))
         return RedirectResponse(f"/cases/{id}", status_code=303)
 
     @router.post("/runs/{id}/cancel")
@@ -152,10 +182,23 @@ def _case(router: APIRouter, parts: Parts) -> None:
         return RedirectResponse(f"/cases/{case}", status_code=303)
 
 
+def _filters(request: Request) -> dict[str, str]:
+    return {name: value for name, value in request.query_params.items() if value and name != "cursor"}
+
+
+def _refresh(case: dict[str, Any], decided: list[dict[str, Any]]) -> int:
+    """Seconds until the page looks again; 0 where nothing moves by itself, or a form waits for a person."""
+    if case["state"] not in _MOVING and not (case["state"] == "proposed" and decided):
+        return 0
+    due_at = case["timestamps"]["due_at"]
+    is_soon = due_at is None or due_at < datetime.now(UTC) + timedelta(seconds=10)
+    return 2 if is_soon else 15
+
+
 def page(request: Request, name: str, *, status: int = 200, **values: Any) -> HTMLResponse:
     """A template's answer."""
     values.setdefault("who", None)
-    values.setdefault("refresh", False)
+    values.setdefault("refresh", 0)
     return _templates.TemplateResponse(request, name, values, status_code=status)
 
 

@@ -22,14 +22,16 @@ SELECT name, scope, source, created_at, created_by, used_at, revoked_at FROM tok
 -- name: create_link
 INSERT INTO setup_links (sha256, person) VALUES (%(sha256)s, %(person)s);
 
--- name: use_link
--- Good once, for a day.
-UPDATE setup_links SET used_at = now()
-WHERE sha256 = %(sha256)s AND used_at IS NULL AND created_at > now() - interval '1 day'
+-- name: enter
+-- Good once, for a day; the link is used and the session begun in one step, or neither.
+WITH used AS (
+    UPDATE setup_links SET used_at = now()
+    WHERE sha256 = %(link)s AND used_at IS NULL AND created_at > now() - interval '1 day'
+    RETURNING person
+)
+INSERT INTO sessions (sha256, person, expires_at)
+SELECT %(session)s, person, now() + interval '14 days' FROM used
 RETURNING person;
-
--- name: create_session
-INSERT INTO sessions (sha256, person, expires_at) VALUES (%(sha256)s, %(person)s, now() + interval '14 days');
 
 -- name: session
 SELECT person FROM sessions WHERE sha256 = %(sha256)s AND expires_at > now();

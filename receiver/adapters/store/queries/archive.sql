@@ -54,7 +54,11 @@ WHERE (%(before)s::bigint IS NULL OR alerts.id < %(before)s)
 ORDER BY alerts.id DESC LIMIT %(limit)s;
 
 -- name: unreadable
-SELECT id AS number, source, position, reason, received_at, delivery_id FROM unreadable
+-- In the shape of an alert that has no labels.
+SELECT id AS number, source, '' AS fingerprint, NULL AS starts_at, '' AS status, '{}'::jsonb AS labels,
+       1 AS times_seen, received_at, received_at AS last_seen_at, NULL AS resolved_at, false AS truncated,
+       NULL AS "case", 'unreadable' AS why, reason AS why_text, position, delivery_id
+FROM unreadable
 WHERE (%(before)s::bigint IS NULL OR id < %(before)s) AND (%(source)s::text IS NULL OR source = %(source)s)
 ORDER BY id DESC LIMIT %(limit)s;
 
