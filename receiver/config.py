@@ -297,6 +297,48 @@ def shown(settings: Settings) -> dict[str, Any]:
     return hidden
 
 
+def explained(settings: Settings, environment: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
+    """Every setting with its value and where it comes from; no secret is shown."""
+    env = os.environ if environment is None else environment
+    written = _read(settings.file, must_exist=False)
+    rows = []
+    for name, value in flat(shown(settings)):
+        variable = PREFIX + name.upper().replace(".", "__")
+        if name in _GIVEN_ONLY:
+            origin = "command line"
+        elif name == "web.listen" and _is_told(settings, written, env):
+            origin = f"{PREFIX}LISTEN"
+        elif variable in env:
+            origin = variable
+        else:
+            origin = settings.file.name if _is_written(written, name.split(".")) else "default"
+        rows.append({"name": name, "value": value, "origin": origin})
+    return rows
+
+
+def _is_told(settings: Settings, written: Mapping[str, Any], env: Mapping[str, str]) -> bool:
+    """Whether the variable says another address than the file; `up` always sets it for its children."""
+    known = _table(written.get("web", {}), settings.file, "web").get("listen", WebSettings().listen)
+    return bool(env.get(f"{PREFIX}LISTEN")) and settings.web.listen != known
+
+
+def flat(value: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """`a.b` → value, for tables that have something in them."""
+    rows: list[tuple[str, Any]] = []
+    for key, item in value.items():
+        name = f"{prefix}{key}"
+        rows += flat(item, f"{name}.") if isinstance(item, dict) and item else [(name, item)]
+    return rows
+
+
+def _is_written(written: Any, keys: list[str]) -> bool:
+    for key in keys:
+        if not isinstance(written, dict) or key not in written:
+            return False
+        written = written[key]
+    return True
+
+
 def _hide(value: Any) -> Any:
     """A masked SecretStr says its stars; here it says one word, and an empty one stays empty."""
     if isinstance(value, dict):

@@ -6,7 +6,9 @@ person must act, and nothing else.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
@@ -230,11 +232,28 @@ class Archive(Protocol):
     async def case_of_proposal(self, number: int) -> str | None:
         """The id of the case behind a pull request."""
 
+    async def entities(self) -> list[dict[str, Any]]:
+        """One row per thing that had a case: how many are open, the last one, when its facts were taken."""
+
+
+class Logs(Protocol):
+    """What runs wrote, in the one JSON shape."""
+
     async def run(self, id: str) -> dict[str, Any] | None:
         """A run by run id: status, stats, attempts."""
 
-    async def run_log(self, id: str, *, after: int = -1, limit: int = 1000) -> list[dict[str, Any]]:
-        """Events of the run's latest attempt with a number above `after`."""
+    async def run_log(self, id: str, *, after: int = -1, limit: int = 1000, tail: bool = False) -> list[dict[str, Any]]:
+        """Events of the run's latest attempt with a number above `after`; with `tail` the last ones."""
+
+    async def run_tally(self, id: str) -> list[dict[str, Any]]:
+        """Counts of the latest attempt by host and kind of event."""
+
+
+class Pulse(Protocol):
+    """Tells who shows something live that it may have changed."""
+
+    def watch(self, case: str | None) -> AbstractContextManager[asyncio.Event]:
+        """Set whenever this case (None: any case) may have changed; the watcher clears it."""
 
 
 class Desk(Protocol):

@@ -13,13 +13,14 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from psycopg_pool import AsyncConnectionPool
 
+from receiver.adapters.demo.cards import FileCards
 from receiver.adapters.facts.gather import GatherFacts
 from receiver.adapters.forge.local import LocalForge
 from receiver.adapters.forge.settings import LocalForgeSettings
@@ -38,9 +39,11 @@ from receiver.adapters.store.inbox import PostgresInbox
 from receiver.adapters.store.ledger import PostgresLedger
 from receiver.adapters.store.locks import PostgresLocks
 from receiver.adapters.store.pool import open_pool
+from receiver.adapters.store.pulse import PostgresPulse
 from receiver.adapters.store.runs import PostgresRuns
 from receiver.adapters.telemetry.metrics import Metrics, Snapshot
-from receiver.config import Settings
+from receiver.config import Settings, explained
+from receiver.doctor import examine
 from receiver.domain.outcome import Role
 from receiver.domain.run import Job, RunEvent, RunResult
 from receiver.doors import Doors
@@ -51,6 +54,7 @@ from receiver.starter import instance_id
 from receiver.web import server
 from receiver.web.app import create_app
 from receiver.web.hooks.commit import GroupCommit
+from receiver.web.notices import Notices
 from receiver.web.parts import Parts
 from receiver.worker import Worker
 
@@ -92,11 +96,14 @@ class Office:
     doors: Doors
 
 
+def _dsn(settings: Settings) -> str:
+    return settings.database.url.get_secret_value() or dsn_of(settings.data_dir)
+
+
 @asynccontextmanager
 async def open_store(settings: Settings) -> AsyncIterator[Store]:
     """The store of a data directory whose database runs."""
-    url = settings.database.url.get_secret_value() or dsn_of(settings.data_dir)
-    async with open_pool(url) as pool:
+    async with open_pool(_dsn(settings)) as pool:
         drop = {source.name: frozenset(source.drop_labels) for source in settings.sources}
         yield Store(
             pool=pool,
@@ -138,21 +145,41 @@ async def serve(settings: Settings) -> None:
         await store.inbox.connect(names)
         await store.ledger.appear(instance_id(settings.data_dir))
         metrics = Metrics()
+        pulse = PostgresPulse(_dsn(settings))
+        listening_to = asyncio.create_task(pulse.run())
         parts = Parts(
             commit=GroupCommit(store.inbox),
             access=store.access,
             archive=store.archive,
+            logs=store.archive,
             doors=office.doors,
             repo=office.repo,
+            notices=Notices(office.repo, lambda: _waiting(office.repo), is_demo=settings.demo),
+            pulse=pulse,
             ready=store.heartbeats.ready,
             metrics=lambda: _metrics_page(metrics, store.heartbeats),
             counted=_counter(metrics),
             sources=names,
+            locks=store.locks.all,
+            checks=lambda: examine(settings, lambda: nullcontext(office.repo)),
+            settings=lambda: explained(settings),
+            url=settings.web.url,
+            repository=str(settings.repo.path),
+            playground=FileCards(settings.data_dir) if settings.demo else None,
+            new_token=lambda name, actor: store.access.create_token(name, "alerts:write", created_by=actor),
             hosts=(*settings.web.hosts, settings.web.host),
             version=VERSION,
             stop=stop,
         )
-        await server.run(create_app(parts), listening, stop)
+        try:
+            await server.run(create_app(parts), listening, stop)
+        finally:
+            listening_to.cancel()
+            await asyncio.gather(listening_to, return_exceptions=True)
+
+
+async def _waiting(repo: OpsRepository) -> int:
+    return len(await repo.pending(await repo.adopted()))
 
 
 async def work(settings: Settings, roles: Sequence[Role], site: str = "") -> None:

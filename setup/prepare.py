@@ -3,9 +3,9 @@
     python3 setup/prepare.py            # what the product and the demo need
     python3 setup/prepare.py --tests    # also what the tests need
 
-Installs and starts nothing on the machine: Debian packages are downloaded and unpacked below `.tools`. Done work is
-remembered by digest, so a second run takes no time. A tool that cannot be had is said, not hidden; with CI=true
-it is an error.
+Starts nothing on the machine, and installs nothing but the browser for the tests, where root may: other Debian
+packages are downloaded and unpacked below `.tools`. Done work is remembered by digest, so a second run takes no
+time. A tool that cannot be had is said, not hidden; with CI=true it is an error.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ DEMO_TOOLS = {
     "bwrap": ("bubblewrap", "usr/bin/bwrap"),
 }
 TEST_TOOLS = {"sshd": ("openssh-server", "usr/sbin/sshd")}
+#: what no unpacking can bring, for it needs a hundred libraries: installed, where root may; it starts no service
+TEST_PACKAGES = {"chromium": "chromium"}
 #: libraries that a minimal machine may lack
 LIBRARIES = {"sshd": ("libwrap0", "libnsl2", "libtirpc3")}
 
@@ -40,8 +42,14 @@ def main(arguments: list[str]) -> None:
     if sys.version_info < (3, 11):  # noqa: UP036 - whoever comes with an older one is told
         sys.exit(f"gitmedic needs Python 3.11 or newer, this is {sys.version.split()[0]}: apt install python3")
     prepare_venv()
-    wanted = DEMO_TOOLS | (TEST_TOOLS if "--tests" in arguments else {})
-    prepare_tools(wanted)
+    is_for_tests = "--tests" in arguments
+    absent = prepare_tools(DEMO_TOOLS | (TEST_TOOLS if is_for_tests else {}))
+    absent += install_packages(TEST_PACKAGES) if is_for_tests else []
+    if absent:
+        said = f"not to be had here: {', '.join(absent)} (no apt-get, it cannot download, or not root)"
+        if os.environ.get("CI") == "true":
+            sys.exit(said)
+        say(f"{said}; what needs them says so or does without")
 
 
 def prepare_venv() -> None:
@@ -83,8 +91,22 @@ def make_venv() -> None:
         sys.exit("making .venv: this Python has no ensurepip: apt install python3-venv (or install uv)")
 
 
-def prepare_tools(wanted: dict[str, tuple[str, str]]) -> None:
-    """Link or unpack each tool; say which cannot be had."""
+def install_packages(wanted: dict[str, str]) -> list[str]:
+    """Debian packages that the machine lacks; gives the programs that cannot be had."""
+    missing = [name for name in wanted if not shutil.which(name)]
+    if not missing or os.geteuid() != 0 or shutil.which("apt-get") is None:
+        return missing
+    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    install = ["apt-get", "install", "-y", "-q", "--no-install-recommends", *(wanted[name] for name in missing)]
+    for command in (install, ["apt-get", "update", "-q"], install):
+        say(f"{' '.join(command[:2])}: {', '.join(missing)}")
+        if subprocess.run(command, capture_output=True, check=False, env=quiet).returncode == 0 and command is install:
+            break
+    return [name for name in missing if not shutil.which(name)]
+
+
+def prepare_tools(wanted: dict[str, tuple[str, str]]) -> list[str]:
+    """Link or unpack each tool; gives those that cannot be had."""
     bin_dir = TOOLS / "bin"
     bin_dir.mkdir(parents=True, exist_ok=True)
     missing = [name for name in wanted if not is_ready(name)]
@@ -97,11 +119,7 @@ def prepare_tools(wanted: dict[str, tuple[str, str]]) -> None:
             absent.append(name)
         else:
             link(name, program)
-    if absent:
-        said = f"not to be had here: {', '.join(absent)} (no apt-get, or it cannot download)"
-        if os.environ.get("CI") == "true":
-            sys.exit(said)
-        say(f"{said}; what needs them says so or does without")
+    return absent
 
 
 def is_ready(name: str) -> bool:

@@ -41,7 +41,7 @@ def register(app: typer.Typer) -> None:
 async def _auto(simulated: bool) -> int:
     from receiver.demo import cards, rig
 
-    async with rig.running(simulated=simulated, say=say) as running:
+    async with rig.running(simulated=simulated, say=say, cards=cards.told()) as running:
         results = await cards.play_all(running)
     for result in results:
         show(result, lambda result=result: line(_text(result)))  # type: ignore[misc]
@@ -56,16 +56,23 @@ def _text(result: dict[str, Any]) -> str:
 
 
 async def _by_hand(simulated: bool) -> int:
-    from receiver.demo import rig
+    import asyncio
+
+    from receiver.demo import cards, rig
     from receiver.starter import os_user
     from receiver.wiring import stop_on_signals
 
     stop = stop_on_signals()
-    async with rig.running(simulated=simulated, say=say) as running:
+    async with rig.running(simulated=simulated, say=say, cards=cards.told()) as running:
         secret = await running.office.store.access.create_setup_link(os_user())
         link = f"{running.url}/setup?t={secret}"
         show({"url": link, "data_dir": str(running.settings.data_dir)}, lambda: _invite(link, running))
-        await _listen(running, stop)
+        asks = asyncio.create_task(cards.serve_asks(running))
+        try:
+            await _listen(running, stop)
+        finally:
+            asks.cancel()
+            await asyncio.gather(asks, return_exceptions=True)
     say("the demo has ended; forget it with: gitmedic demo --clean")
     return 0
 
@@ -74,10 +81,10 @@ def _invite(link: str, running: Rig) -> None:
     from receiver.demo.cards import CARDS
 
     line(f"Open   {link}   (good once)")
-    line("Then break something here, and watch the case appear:")
+    line("Break something there and watch its case appear; or here, by a number and Enter:")
     for number, card in enumerate(CARDS, 1):
         line(f"  {number}  {card.title}")
-    line("A number and Enter breaks it; Ctrl-C ends the demo.")
+    line("Ctrl-C ends the demo.")
 
 
 async def _listen(running: Rig, stop: Any) -> None:

@@ -1,31 +1,19 @@
-"""`gitmedic doctor`: what works on this machine, what does not, and how to mend it.
-
-Decides what is red (something will not work), yellow (it works, and will not for long) and green. Each check
-stands alone: one that breaks is a red row of its own and hides no other.
-"""
+"""`gitmedic doctor`: what works on this machine, what does not, and how to mend it."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Literal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 import typer
 
 from receiver.cli.command import command, run_async, say, show, table
 from receiver.cli.exits import Code
-from receiver.errors import GitmedicError, Refused
 
-Status = Literal["ok", "warn", "bad"]
-
-
-@dataclass(frozen=True)
-class Row:
-    """One answer."""
-
-    status: Status
-    what: str
-    found: str
-    fix: str = ""
+if TYPE_CHECKING:
+    from receiver.adapters.repo.git import OpsRepository
+    from receiver.domain.finding import Finding
 
 
 def register(app: typer.Typer) -> None:
@@ -35,27 +23,24 @@ def register(app: typer.Typer) -> None:
     def doctor() -> int:
         """Check this machine, the data directory, the database, the sources and the catalog."""
         rows = run_async(_examine())
-        items = [asdict(row) for row in rows]
         cells = [(row.status, row.what, row.found, row.fix) for row in rows]
         is_red = any(row.status == "bad" for row in rows)
-        data = {"schema": 1, "healthy": not is_red, "items": items, "next": None}
+        data = {"schema": 1, "healthy": not is_red, "items": [row.model_dump() for row in rows], "next": None}
         show(data, lambda: table(("status", "what", "found", "how to fix"), cells))
         say("something will not work: see the rows that say bad" if is_red else "nothing is red")
         return int(Code.FAILED if is_red else Code.OK)
 
 
-async def _examine() -> list[Row]:
-    from receiver.cli.checks import CHECKS
+async def _examine() -> list[Finding]:
     from receiver.cli.open import settings
+    from receiver.doctor import examine
 
-    found = settings()
-    rows: list[Row] = []
-    for name, check in CHECKS:
-        try:
-            rows += await check(found)
-        except GitmedicError as error:
-            fix = error.next_step if isinstance(error, Refused) else "gitmedic up"
-            rows.append(Row("bad", name, error.message, fix))
-        except Exception as error:
-            rows.append(Row("bad", name, f"{type(error).__name__}: {error}", "gitmedic doctor -vv"))
-    return rows
+    return await examine(settings(), _repo)
+
+
+@asynccontextmanager
+async def _repo() -> AsyncIterator[OpsRepository]:
+    from receiver.cli.open import office
+
+    async with office() as opened:
+        yield opened.repo

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
     @command(config, "show")
     def show_settings() -> None:
         """All settings as they are in effect; no secret is shown."""
-        from receiver.config import shown
+        from receiver.config import flat, shown
 
         found = shown(settings())
         show(found, lambda: lines(f"{key} = {json.dumps(value)}" for key, value in flat(found)))
@@ -55,12 +55,3 @@ def register(app: typer.Typer) -> None:
         for name, text in pages(app).items():
             (docs / name).write_text(text, "utf-8")
             say(f"wrote {docs / name}")
-
-
-def flat(value: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """`a.b` → value, for tables that have something in them."""
-    rows: list[tuple[str, Any]] = []
-    for key, item in value.items():
-        name = f"{prefix}{key}"
-        rows += flat(item, f"{name}.") if isinstance(item, dict) and item else [(name, item)]
-    return rows

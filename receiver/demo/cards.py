@@ -9,12 +9,14 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from receiver.adapters.demo.cards import ASKS
 from receiver.demo.files import SITE
 from receiver.demo.rig import Rig
 from receiver.domain.case import Closed, Proposed
@@ -24,6 +26,7 @@ from receiver.starter import os_user
 
 _CACHE_FILES, _CACHE_BYTES = 4, 10 << 20
 _CARD_SECONDS = 120.0
+_ASK_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -32,9 +35,11 @@ class Card:
 
     name: str
     title: str
+    story: str
     alert: str
     outcome: Outcome
     break_it: Callable[[Path], None]
+    mend: Callable[[Path], None]  #: by hand, so that a card can be played again whatever became of it
 
 
 def fill_cache(place: Path) -> None:
@@ -59,12 +64,66 @@ def jam_queue(place: Path) -> None:
     (place / "queue" / "stuck").touch()
 
 
+def empty_cache(place: Path) -> None:
+    """What the playbook would do."""
+    for file in (place / "cache").iterdir():
+        file.unlink(missing_ok=True)
+
+
+def start_web(place: Path) -> None:
+    """Ask the supervisor, as the playbook would; relative, since a socket's path must be short."""
+    with socket.socket(socket.AF_UNIX) as control, contextlib.suppress(OSError):
+        control.settimeout(10)
+        control.connect(os.path.relpath(place / "web" / "control.sock"))
+        control.sendall(b"POST /restart HTTP/1.0\r\n\r\n")
+        control.recv(64)
+
+
+def end_mystery(place: Path) -> None:
+    """It was only a file."""
+    (place / "mystery").unlink(missing_ok=True)
+
+
+def clear_queue(place: Path) -> None:
+    """What the playbook should have done."""
+    (place / "queue" / "stuck").unlink(missing_ok=True)
+
+
 CARDS = (
-    Card("cache", "Fill the demo cache", "DemoCacheFull", Outcome.FIXED, fill_cache),
-    Card("web", "Kill the demo web service", "DemoWebDown", Outcome.FIXED, kill_web),
-    Card("mystery", "An alert nobody can fix", "DemoMystery", Outcome.NOTIFIED, begin_mystery),
-    Card("queue", "A fix that does not work", "DemoQueueStuck", Outcome.NOT_FIXED, jam_queue),
-)
+    Card(
+        "cache", "Fill the demo cache", "Writes 40 MB of files. A playbook that empties the cache is proposed to you.",
+        "DemoCacheFull", Outcome.FIXED, fill_cache, empty_cache,
+    ),
+    Card(
+        "web", "Kill the demo web service", "Kills a running process. Its supervisor is asked to start it anew.",
+        "DemoWebDown", Outcome.FIXED, kill_web, start_web,
+    ),
+    Card(
+        "mystery", "An alert nobody can fix", "No playbook answers this one. See that nothing is done, and why.",
+        "DemoMystery", Outcome.NOTIFIED, begin_mystery, end_mystery,
+    ),
+    Card(
+        "queue", "A fix that does not work", "The run will end well, and the problem will stay. See what is said then.",
+        "DemoQueueStuck", Outcome.NOT_FIXED, jam_queue, clear_queue,
+    ),
+)  # fmt: skip
+
+
+def told() -> list[dict[str, str]]:
+    """What the page shows of each card."""
+    return [{"name": one.name, "title": one.title, "story": one.story, "alert": one.alert} for one in CARDS]
+
+
+async def serve_asks(rig: Rig) -> None:
+    """Break and mend what the demo's page asks for, until cancelled."""
+    asks = rig.settings.data_dir / ASKS
+    acts = {card.name: card.break_it for card in CARDS} | {f"{card.name}.mend": card.mend for card in CARDS}
+    while True:
+        for name, act in acts.items():
+            if (asks / name).exists():
+                await asyncio.to_thread(act, rig.place)
+                (asks / name).unlink(missing_ok=True)
+        await asyncio.sleep(_ASK_SECONDS)
 
 
 async def play_all(rig: Rig) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,16 @@ def settings_toml(*, listen: str, exporter_port: int, prometheus_port: int | Non
             lines += ["[[sources.rules]]", f'alert = "{name}"', f"expr = {json.dumps(expression)}"]
             lines += ["for_seconds = 1", 'labels = { severity = "warning" }']
     return "\n".join(lines) + "\n"
+
+
+def cards_json(cards: Sequence[Mapping[str, str]], *, exporter_port: int) -> dict[str, Any]:
+    """What the demo's page shows: each card with the comparison that judges it."""
+    expressions = dict(RULES)
+    shown = [
+        {**card, "expression": expressions[card["alert"]], "metric": expressions[card["alert"]].split()[0]}
+        for card in cards
+    ]
+    return {"metrics_url": f"http://127.0.0.1:{exporter_port}/metrics", "cards": shown}
 
 
 def prometheus_config(*, exporter_port: int, alertmanager_port: int, rules: Path) -> dict[str, Any]:

@@ -21,13 +21,15 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 
+from receiver.adapters.demo.cards import ASKS, FILE
 from receiver.adapters.proof.probe import ProbeProof, send_alerts
 from receiver.adapters.repo.creation import create_ops_repository
 from receiver.config import Settings, load
@@ -60,7 +62,9 @@ class Rig:
 
 
 @asynccontextmanager
-async def running(*, simulated: bool, say: Callable[[str], None]) -> AsyncIterator[Rig]:
+async def running(
+    *, simulated: bool, say: Callable[[str], None], cards: Sequence[Mapping[str, str]] = ()
+) -> AsyncIterator[Rig]:
     """Set up, wait until an alert would be stored, hand over, take down."""
     have_prometheus = not simulated and bool(shutil.which("prometheus") and _alertmanager())
     place, lock = _make_place()
@@ -71,6 +75,7 @@ async def running(*, simulated: bool, say: Callable[[str], None]) -> AsyncIterat
         exporter_port = await _start_things(place, processes)
         ports = (_free_port(), _free_port()) if have_prometheus else None
         settings = _settings(place, exporter_port, ports[0] if ports else None)
+        _show_cards(settings.data_dir, files.cards_json(cards, exporter_port=exporter_port))
         _spawn(
             processes, [sys.executable, "-m", "receiver", "up", "--data-dir", str(settings.data_dir)], place / "up.log"
         )
@@ -149,6 +154,12 @@ def _settings(place: Path, exporter_port: int, prometheus_port: int | None) -> S
     person = os_user()
     create_ops_repository(settings.repo.path, files.ops_files(place, person), f"{person} <{person}@localhost>")
     return settings
+
+
+def _show_cards(data: Path, told: dict[str, Any]) -> None:
+    """What the demo's page shows, and where it asks."""
+    (data / ASKS).mkdir(mode=0o700)
+    (data / FILE).write_text(json.dumps(told))
 
 
 async def _start_prometheus(

@@ -32,8 +32,8 @@ _MOST_BYTES = 1 << 20
 _MOST_DIGITS = 19
 _HEADERS = (
     (b"content-security-policy",
-     b"default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none';"
-     b" base-uri 'none'"),
+     b"default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self';"
+     b" form-action 'self'; frame-ancestors 'none'; base-uri 'none'"),
     (b"x-content-type-options", b"nosniff"),
     # not `no-referrer`: with it browsers send `Origin: null` from our own forms, and nobody could approve
     (b"referrer-policy", b"same-origin"),
@@ -173,6 +173,15 @@ async def needs_person(request: Request, parts: Parts) -> Person:
     if person is None:
         raise Refused("no session of a person in policy.yml", next_step="gitmedic link", reason="no_session")
     return person
+
+
+async def needs_viewer(request: Request, parts: Parts) -> str:
+    """Anybody with a session may look at pages; whoever has none is shown the way in."""
+    name = await session_name(request, parts)
+    if name is None:
+        raise Refused("no session", next_step="gitmedic link", reason="no_session")
+    request.state.notices = await parts.notices.all()
+    return name
 
 
 async def needs_reader(request: Request, parts: Parts) -> str:

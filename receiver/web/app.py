@@ -11,7 +11,7 @@ from pathlib import Path
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
@@ -19,7 +19,8 @@ from receiver.errors import Broken, Conflict, GitmedicError, Invalid, Refused, R
 from receiver.web.access import Guarded
 from receiver.web.api import routes as api
 from receiver.web.hooks import alertmanager
-from receiver.web.pages import routes as pages
+from receiver.web.pages import case, catalog, demo, entry, hosts, lists, settings, start
+from receiver.web.pages.render import error_page
 from receiver.web.parts import Parts, trace_of
 
 log = structlog.get_logger()
@@ -54,7 +55,9 @@ def create_app(parts: Parts) -> FastAPI:
     app.add_middleware(Guarded, hosts=parts.hosts)
     app.include_router(alertmanager.routes(parts))
     app.include_router(api.routes(parts))
-    app.include_router(pages.routes(parts))
+    app.state.parts = parts
+    for pages in (entry, lists, case, catalog, hosts, settings, start, demo):
+        app.include_router(pages.routes(parts))
     app.mount("/static", StaticFiles(directory=Path(str(files("receiver.web") / "static"))))
     _health(app, parts)
 
@@ -69,7 +72,9 @@ def _errors(app: FastAPI) -> None:
         if request.url.path.startswith(("/api", "/alertmanager")):
             next_step, reason = getattr(error, "next_step", ""), getattr(error, "reason", "")
             return JSONResponse({"error": error.message, "next_step": next_step, "reason": reason}, status_code=status)
-        return pages.error_page(request, error, status)
+        if getattr(error, "reason", "") == "no_session" and request.method == "GET":
+            return RedirectResponse("/login", status_code=303)
+        return error_page(request, error, status)
 
     @app.exception_handler(GitmedicError)
     async def ours(request: Request, error: GitmedicError) -> Response:

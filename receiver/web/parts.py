@@ -6,15 +6,31 @@ import asyncio
 import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
+from receiver.domain.finding import Finding
 from receiver.doors import Doors
-from receiver.ports import Access, Archive, Receipt, Repo
+from receiver.ports import Access, Archive, Logs, Pulse, Receipt, Repo
 from receiver.web.hooks.commit import GroupCommit
+from receiver.web.notices import Notices
 
 
 def trace_of(error: BaseException) -> str:
     """A traceback for the log without the values of variables: they hold secrets, and take seconds to print."""
     return "".join(traceback.format_exception(error))[-8000:]
+
+
+class Playground(Protocol):
+    """The demo's things, which its page may break."""
+
+    async def cards(self) -> list[dict[str, Any]]:
+        """Each card: name, title, story, alert, expression, its value now, and whether it is broken."""
+
+    async def break_it(self, name: str) -> bool:
+        """Ask for one of them to be broken; False when there is no such card."""
+
+    async def mend(self, name: str) -> bool:
+        """Ask for it to be mended by hand."""
 
 
 @dataclass(frozen=True)
@@ -24,12 +40,22 @@ class Parts:
     commit: GroupCommit
     access: Access
     archive: Archive
+    logs: Logs
     doors: Doors
     repo: Repo
+    notices: Notices
+    pulse: Pulse
     ready: Callable[[], Awaitable[None]]
     metrics: Callable[[], Awaitable[bytes]]
     counted: Callable[[int, Receipt | None, float], None]
     sources: tuple[str, ...]
+    locks: Callable[[], Awaitable[list[dict[str, Any]]]]
+    checks: Callable[[], Awaitable[list[Finding]]]
+    settings: Callable[[], list[dict[str, Any]]]  #: every setting with its value and where it comes from, no secret
+    url: str = "http://127.0.0.1:8090"  #: as people reach this server
+    repository: str = ""  #: where the ops repository lies
+    playground: Playground | None = None
+    new_token: Callable[[str, str], Awaitable[str]] | None = None  #: name and actor → secret of an alerts:write token
     hosts: tuple[str, ...] = ()
     version: str = "0.1.0"
     stop: asyncio.Event = field(default_factory=asyncio.Event)

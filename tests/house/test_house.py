@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,15 @@ def test_ports_stay_small() -> None:
         if isinstance(node, ast.ClassDef) and any(getattr(b, "id", "") == "Protocol" for b in node.bases):
             methods = [one for one in node.body if isinstance(one, ast.AsyncFunctionDef | ast.FunctionDef)]
             assert len(methods) <= shown.get(node.name, 5), f"{node.name} has {len(methods)} methods"
+
+
+def test_vendored_files_are_what_they_were() -> None:
+    folder = PACKAGE / "web" / "static" / "vendor"
+    lines = [line.split("  ") for line in (folder / "SHA256SUMS").read_text().splitlines()]
+    listed = {name: digest for digest, name in lines}
+    found = {path.name: sha256(path.read_bytes()).hexdigest() for path in folder.iterdir() if path.name != "SHA256SUMS"}
+    assert found == listed
+    assert any("LICENSE" in name for name in listed)
 
 
 def test_no_word_of_registries() -> None:

@@ -29,7 +29,7 @@ _MOST_DIGITS = 19
 
 
 class PostgresArchive:
-    """The Archive port on PostgreSQL."""
+    """The Archive and Logs ports on PostgreSQL."""
 
     def __init__(self, pool: AsyncConnectionPool[Any]) -> None:
         self._pool = pool
@@ -87,14 +87,23 @@ class PostgresArchive:
         rows = await self._rows("case_of_proposal", number=number)
         return rows[0]["id"] if rows else None
 
+    async def entities(self) -> list[dict[str, Any]]:
+        """One row per thing that had a case."""
+        return await self._rows("entities")
+
     async def run(self, id: str) -> dict[str, Any] | None:
         """A run by run id, with all its attempts."""
         rows = await self._rows("run", id=_uuid(id)) if _uuid(id) else []
         return run_view(rows) if rows else None
 
-    async def run_log(self, id: str, *, after: int = -1, limit: int = 1000) -> list[dict[str, Any]]:
-        """Events of the run's latest attempt with a number above `after`."""
-        return await self._rows("run_log", id=_uuid(id), after=after, limit=min(limit, 10_000)) if _uuid(id) else []
+    async def run_log(self, id: str, *, after: int = -1, limit: int = 1000, tail: bool = False) -> list[dict[str, Any]]:
+        """Events of the run's latest attempt with a number above `after`; with `tail` the last ones."""
+        name = "run_log_tail" if tail else "run_log"
+        return await self._rows(name, id=_uuid(id), after=after, limit=min(limit, 10_000)) if _uuid(id) else []
+
+    async def run_tally(self, id: str) -> list[dict[str, Any]]:
+        """Counts of the latest attempt by host and kind of event."""
+        return await self._rows("run_tally", id=_uuid(id)) if _uuid(id) else []
 
     async def _rows(self, name: str, **values: Any) -> list[dict[str, Any]]:
         with translated(f"reading {name}"):

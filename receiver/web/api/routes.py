@@ -112,7 +112,7 @@ def _runs(router: APIRouter, parts: Parts) -> None:
     async def run(request: Request, id: str) -> JSONResponse:
         """A run and its attempts."""
         await needs_reader(request, parts)
-        found = await parts.archive.run(id)
+        found = await parts.logs.run(id)
         if found is None:
             raise Refused(f"no run {id[:60]!r}", reason="unknown_run")
         return _json(found)
@@ -122,7 +122,7 @@ def _runs(router: APIRouter, parts: Parts) -> None:
         """Events of the latest attempt; as text when asked for, as a download."""
         await needs_reader(request, parts)
         after = number(request.query_params.get("after", ""), -1)
-        rows = await parts.archive.run_log(id, after=after, limit=10_000)
+        rows = await parts.logs.run_log(id, after=after, limit=10_000)
         if "text/plain" in request.headers.get("accept", "") or request.query_params.get("format") == "text":
             lines = [" ".join(filter(None, (r["kind"], r["host"], r["task"], r["text"]))) for r in rows]
             name = "".join(c for c in id if c.isalnum() or c == "-")[:40]

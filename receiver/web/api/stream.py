@@ -5,37 +5,32 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 from fastapi.encoders import jsonable_encoder
 
 from receiver.errors import Retry
+from receiver.web.changes import PING, changes
 from receiver.web.parts import Parts
-
-_LOOK_SECONDS = 0.5
-_PING_LOOKS = 30
 
 
 async def case_stream(parts: Parts, id: str, after: int) -> AsyncIterator[bytes]:
     """Until the case is closed, the reader is gone or the server stops."""
-    looks = 0
-    while not parts.stop.is_set():
-        try:
-            events = await parts.archive.events(id, after=after)
-        except Retry:
-            events = []
-        for event in events:
-            after = event["seq"]
-            data = json.dumps(jsonable_encoder(event), ensure_ascii=False)
-            yield f"id: {after}\nevent: {event['kind']}\ndata: {data}\n\n".encode()
-        if any(event["kind"] == "case.closed" for event in events):
-            return
-        looks += 1
-        if looks % _PING_LOOKS == 0:
-            yield b": still here\n\n"
-        try:
-            await asyncio.wait_for(parts.stop.wait(), _LOOK_SECONDS)
-        except TimeoutError:
-            continue
+    async with contextlib.aclosing(changes(parts, id)) as looks:
+        async for is_change in looks:
+            events: list[dict[str, Any]] = []
+            if is_change:
+                # while the database is away the stream waits; the number says where to go on
+                with contextlib.suppress(Retry):
+                    events = await parts.archive.events(id, after=after)
+            for event in events:
+                after = event["seq"]
+                data = json.dumps(jsonable_encoder(event), ensure_ascii=False)
+                yield f"id: {after}\nevent: {event['kind']}\ndata: {data}\n\n".encode()
+            if any(event["kind"] == "case.closed" for event in events):
+                return
+            if not is_change:
+                yield PING

@@ -1,1 +1,1 @@
-"""Part of the front door."""
+"""Pages for people. All of them work without JavaScript; with it they keep themselves up to date."""

@@ -10,7 +10,7 @@ import pytest
 from receiver.domain.case import Closed
 from receiver.domain.outcome import Outcome, Role
 from receiver.ports import Event
-from tests.fix_web import URL, Door
+from tests.door import URL, Door
 from tests.integration.web.test_people import proposed
 
 pytestmark = pytest.mark.anyio

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.fix_web import Door
+from tests.door import Door
 
 pytestmark = pytest.mark.anyio
 STARTS = "2026-11-26T00:00:00Z"

@@ -4,7 +4,6 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,36 +18,10 @@ from receiver.errors import Refused
 from receiver.identity import new_id
 from receiver.ports import Event
 from receiver.web import server
-from receiver.web.app import create_app
-from receiver.web.hooks.commit import GroupCommit
-from receiver.web.parts import Parts
-from tests.fix_web import Door
+from tests.door import Door, serving
 
 pytestmark = pytest.mark.anyio
 ALERT = {"status": "firing", "labels": {"alertname": "A"}, "startsAt": "2026-11-26T00:00:00Z"}
-
-
-@asynccontextmanager
-async def serving(door: Door) -> AsyncIterator[tuple[str, asyncio.Event, "asyncio.Task[None]"]]:
-    """The door's parts behind uvicorn; its address, its stop event, its task."""
-    store, stop = door.office.store, asyncio.Event()
-
-    async def metrics() -> bytes:
-        return b""
-
-    parts = Parts(
-        commit=GroupCommit(store.inbox), access=store.access, archive=store.archive, doors=door.office.doors,
-        repo=door.office.repo, ready=store.heartbeats.ready, metrics=metrics, counted=lambda *_: None,
-        sources=("prom",), stop=stop,
-    )  # fmt: skip
-    listening = server.bind("127.0.0.1", 0)
-    listening.listen()  # so that nobody is turned away before the server has begun
-    running = asyncio.create_task(server.run(create_app(parts), listening, stop))
-    try:
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}", stop, running
-    finally:
-        stop.set()
-        await running
 
 
 async def opened(door: Door) -> str:

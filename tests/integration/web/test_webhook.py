@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.fix_web import Door
+from tests.door import Door
 
 CAPTURES = Path(__file__).parents[2] / "data" / "alertmanager"
 

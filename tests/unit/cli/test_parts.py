@@ -8,9 +8,9 @@ import pytest
 from receiver import starter
 from receiver.cli.alerts import payload
 from receiver.cli.cases import read_params
-from receiver.cli.checks import proposed_jobs
 from receiver.cli.people import at_terminal, named, typed
 from receiver.config import load
+from receiver.doctor import proposed_jobs
 from receiver.domain.alert import read_delivery
 from receiver.domain.policyfile import Person, Policy
 from receiver.errors import Refused

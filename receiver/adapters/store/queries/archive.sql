@@ -32,9 +32,22 @@ SELECT id::text AS id, run::text AS run, case_id::text AS case_id, mode, begun_a
 FROM attempts WHERE run = %(id)s ORDER BY begun_at;
 
 -- name: run_log
-SELECT seq, at, kind, host, task, text, diff FROM run_events
+SELECT attempt_id::text AS attempt, seq, at, kind, host, task, text, diff FROM run_events
 WHERE attempt_id = (SELECT id FROM attempts WHERE run = %(id)s ORDER BY begun_at DESC LIMIT 1) AND seq > %(after)s
 ORDER BY seq LIMIT %(limit)s;
+
+-- name: run_log_tail
+SELECT * FROM (
+    SELECT attempt_id::text AS attempt, seq, at, kind, host, task, text, diff FROM run_events
+    WHERE attempt_id = (SELECT id FROM attempts WHERE run = %(id)s ORDER BY begun_at DESC LIMIT 1)
+      AND seq > %(after)s
+    ORDER BY seq DESC LIMIT %(limit)s
+) AS last ORDER BY seq;
+
+-- name: run_tally
+SELECT host, kind, count(*) AS number FROM run_events
+WHERE attempt_id = (SELECT id FROM attempts WHERE run = %(id)s ORDER BY begun_at DESC LIMIT 1) AND host <> ''
+GROUP BY host, kind ORDER BY host, kind;
 
 -- name: alerts
 -- Each identity with its why: its own word, else its case's end, else where its case stands.
@@ -64,3 +77,21 @@ ORDER BY id DESC LIMIT %(limit)s;
 
 -- name: case_of_proposal
 SELECT id::text AS id FROM cases WHERE proposal = %(number)s ORDER BY number DESC LIMIT 1;
+
+-- name: entities
+-- Things that had a case: the last one by a walk over the index, not over all cases.
+WITH RECURSIVE names AS (
+    (SELECT entity FROM cases WHERE entity IS NOT NULL ORDER BY entity LIMIT 1)
+    UNION ALL
+    SELECT (SELECT entity FROM cases WHERE cases.entity > names.entity ORDER BY entity LIMIT 1)
+    FROM names WHERE names.entity IS NOT NULL
+)
+SELECT names.entity AS name, last.id::text AS "case", last.kind AS state, last.outcome, last.updated_at, facts.taken_at,
+       (SELECT count(*) FROM cases WHERE cases.entity = names.entity AND is_open) AS open
+FROM names
+JOIN LATERAL (SELECT * FROM cases WHERE cases.entity = names.entity ORDER BY number DESC LIMIT 1) AS last ON true
+LEFT JOIN LATERAL (
+    SELECT body #>> '{facts,0,taken_at}' AS taken_at FROM cases
+    WHERE cases.entity = names.entity AND body #>> '{facts,0,taken_at}' IS NOT NULL ORDER BY number DESC LIMIT 1
+) AS facts ON true
+WHERE names.entity IS NOT NULL ORDER BY names.entity;

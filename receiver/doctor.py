@@ -1,6 +1,8 @@
-"""The checks of `gitmedic doctor`, one function each: settings in, rows out.
+"""What works on this machine, what does not, and how to mend it: one function per check, settings in, findings out.
 
-To add one, write it and add it to `CHECKS`. None of them changes anything.
+Decides what is red (something will not work), yellow (it works, and will not for long) and green. Each check stands
+alone: one that breaks is a red row of its own and hides no other. To add one, write it and add it to `CHECKS`. None
+of them changes anything.
 """
 
 from __future__ import annotations
@@ -12,74 +14,79 @@ import stat
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
-from typing import Any
+from importlib.metadata import version
+from typing import Literal
 
-from receiver.cli.doctor import Row
-from receiver.config import Settings, problems
-from receiver.errors import Refused, Unavailable
+import httpx
+import psycopg
+
+from receiver.adapters.proof.client import PrometheusClient
+from receiver.adapters.repo.git import OpsRepository
+from receiver.adapters.runner.ansible import AnsibleRunner
+from receiver.adapters.store.embedded import dsn_of
+from receiver.adapters.store.migrate import migrations
+from receiver.config import Settings, check_secret, problems
+from receiver.domain.finding import Finding
+from receiver.errors import GitmedicError, Invalid, Refused, Unavailable
 
 _LITTLE_BYTES, _TOO_LITTLE_BYTES = 2 << 30, 200 << 20
 _SKEW_SECONDS = 5.0
 _GIT = (2, 34)
 
 
-async def programs(settings: Settings) -> list[Row]:
+async def programs(settings: Settings) -> list[Finding]:
     """Python, ansible-core and git, in versions that work."""
-    from importlib.metadata import version
 
-    rows = [Row("ok", "python", ".".join(map(str, sys.version_info[:3])))]
-    rows.append(Row("ok", "ansible-core", version("ansible-core")))
+    rows = [_row("ok", "python", ".".join(map(str, sys.version_info[:3])))]
+    rows.append(_row("ok", "ansible-core", version("ansible-core")))
     if shutil.which("git") is None:
-        return [*rows, Row("bad", "git", "not installed", "install git, 2.34 or newer")]
+        return [*rows, _row("bad", "git", "not installed", "install git, 2.34 or newer")]
     process = await asyncio.create_subprocess_exec("git", "--version", stdout=asyncio.subprocess.PIPE)
     said = (await process.communicate())[0].decode().strip().removeprefix("git version ")
     numbers = tuple(int(part) for part in said.split(".")[:2] if part.isdigit())
     fits = numbers >= _GIT
-    return [*rows, Row("ok" if fits else "bad", "git", said, "" if fits else "install git 2.34 or newer")]
+    return [*rows, _row("ok" if fits else "bad", "git", said, "" if fits else "install git 2.34 or newer")]
 
 
-async def sandbox(settings: Settings) -> list[Row]:
+async def sandbox(settings: Settings) -> list[Finding]:
     """The strongest rung of isolation that works here."""
     if not settings.data_dir.is_dir():
         return []
-    from receiver.adapters.runner.ansible import AnsibleRunner
 
     works, why = await AnsibleRunner(settings.runner, data_dir=settings.data_dir).probed()
     if works:
-        return [Row("ok", "isolation", "bwrap")]
+        return [_row("ok", "isolation", "bwrap")]
     fix = "install bubblewrap, or allow `none` for a site in policy.yml: isolation.none_allowed"
-    return [Row("bad", "isolation", f"none: {why}", fix)]
+    return [_row("bad", "isolation", f"none: {why}", fix)]
 
 
-async def files(settings: Settings) -> list[Row]:
+async def files(settings: Settings) -> list[Finding]:
     """The data directory, its mode, its secrets, and room on its disk."""
     folder = settings.data_dir
     if not folder.is_dir():
-        return [Row("bad", "data directory", f"{folder}: there is none", "gitmedic init DIR")]
+        return [_row("bad", "data directory", f"{folder}: there is none", "gitmedic init DIR")]
     mode = stat.S_IMODE(folder.stat().st_mode)
     is_open = bool(mode & 0o066)
     rows = [
-        Row(
+        _row(
             "bad" if is_open else "ok",
             "data directory",
             f"{folder} (mode {mode:04o})",
             f"chmod go-rw {folder}" if is_open else "",
         )
     ]
-    rows += [Row("bad", "secrets", error.message, error.next_step) for error in _open_secrets(settings)]
+    rows += [_row("bad", "secrets", error.message, error.next_step) for error in _open_secrets(settings)]
     free = shutil.disk_usage(folder).free
+    status: Literal["ok", "warn", "bad"]
     status = "ok" if free > _LITTLE_BYTES else "warn" if free > _TOO_LITTLE_BYTES else "bad"
     fix = "" if status == "ok" else "free some space: without it alerts are answered 503"
-    return [*rows, Row(status, "free disk", f"{free >> 20} MiB", fix)]  # type: ignore[arg-type]
+    return [*rows, _row(status, "free disk", f"{free >> 20} MiB", fix)]
 
 
-async def database(settings: Settings) -> list[Row]:
+async def database(settings: Settings) -> list[Finding]:
     """It answers, it has every migration, and its clock is ours."""
-    import psycopg
-
-    from receiver.adapters.store.embedded import dsn_of
-    from receiver.adapters.store.migrate import migrations
 
     dsn = settings.database.url.get_secret_value() or dsn_of(settings.data_dir)
     try:
@@ -92,13 +99,13 @@ async def database(settings: Settings) -> list[Row]:
                 applied = {name for (name,) in names}
     except psycopg.OperationalError as error:
         said = str(error).strip().split("\n")[0]
-        return [Row("bad", "database", said, "gitmedic up" if settings.embedded else "see [database] url")]
+        return [_row("bad", "database", said, "gitmedic up" if settings.embedded else "see [database] url")]
     version, now = row or ("unknown", datetime.now(UTC))
     missing = sorted(set(migrations()) - applied)
     skew = abs((datetime.now(UTC) - now).total_seconds())
     return [
-        Row("ok", "database", str(version).split(" on ")[0]),
-        Row(
+        _row("ok", "database", str(version).split(" on ")[0]),
+        _row(
             "bad" if missing else "ok",
             "migrations",
             f"missing: {', '.join(missing)}" if missing else f"{len(applied)} applied",
@@ -108,50 +115,46 @@ async def database(settings: Settings) -> list[Row]:
     ]
 
 
-async def server(settings: Settings) -> list[Row]:
+async def server(settings: Settings) -> list[Finding]:
     """The server answers, and would store an alert."""
-    import httpx
 
     url = f"{settings.web.local_url}/readyz"
     try:
         async with httpx.AsyncClient(timeout=5, trust_env=False) as client:
             answer = await client.get(url)
     except httpx.HTTPError as error:
-        return [Row("bad", "server", f"{url}: {error or type(error).__name__}", "gitmedic up")]
+        return [_row("bad", "server", f"{url}: {error or type(error).__name__}", "gitmedic up")]
     if answer.status_code == 200:
-        return [Row("ok", "server", f"ready on {settings.web.listen}")]
-    return [Row("bad", "server", f"{url}: {answer.status_code} {answer.text[:200]}", "see the log of gitmedic up")]
+        return [_row("ok", "server", f"ready on {settings.web.listen}")]
+    return [_row("bad", "server", f"{url}: {answer.status_code} {answer.text[:200]}", "see the log of gitmedic up")]
 
 
-async def revision(settings: Settings) -> list[Row]:
+async def revision(settings: Settings, repo: OpsRepository) -> list[Finding]:
     """What is in force, what is not yet, and what the catalog leaves out."""
-    from receiver.cli.open import office
-
-    async with office() as opened:
-        adopted = await opened.repo.adopted()
-        pending = await opened.repo.pending(adopted)
-        content = await opened.repo.revision(adopted)
-    rows = [Row("ok", "revision", f"{adopted[:12]}, {len(content.catalog.playbooks)} playbooks")]
+    adopted = await repo.adopted()
+    pending = await repo.pending(adopted)
+    content = await repo.revision(adopted)
+    rows = [_row("ok", "revision", f"{adopted[:12]}, {len(content.catalog.playbooks)} playbooks")]
     if pending:
-        rows.append(Row("warn", "revision", f"{len(pending)} commits not adopted", "gitmedic revision diff"))
+        rows.append(_row("warn", "revision", f"{len(pending)} commits not adopted", "gitmedic revision diff"))
     rows += [
-        Row("bad", "catalog", problem, "gitmedic catalog lint DIR, with your work tree")
+        _row("bad", "catalog", problem, "gitmedic catalog lint DIR, with your work tree")
         for problem in content.catalog.problems
     ]
     if not content.policy.people:
-        rows.append(Row("bad", "people", "policy.yml names nobody, so nothing can be approved", "add `people`"))
-    return [*rows, *_modes(settings, content.policy)]
+        rows.append(_row("bad", "people", "policy.yml names nobody, so nothing can be approved", "add `people`"))
+    modes = [_row("ok", f"source {one.name}", f"mode {content.policy.mode_of(one.name)}") for one in settings.sources]
+    return [*rows, *modes]
 
 
-async def sources(settings: Settings) -> list[Row]:
+async def sources(settings: Settings) -> list[Finding]:
     """Each source answers, keeps our time, and says by its jobs who speaks for whom (rule S3)."""
-    from receiver.adapters.proof.client import PrometheusClient
 
-    rows: list[Row] = []
+    rows: list[Finding] = []
     for source in settings.sources:
         name = f"source {source.name}"
         if source.kind != "prometheus":
-            rows.append(Row("ok", name, f"kind {source.kind}: no API is asked"))
+            rows.append(_row("ok", name, f"kind {source.kind}: no API is asked"))
             continue
         client = PrometheusClient(source)
         try:
@@ -159,11 +162,11 @@ async def sources(settings: Settings) -> list[Row]:
             jobs = {row.labels.get("job", "") for row in await client.instant("count by (job) (up)")} - {""}
             clock = await client.instant("vector(time())")
         except Unavailable as error:
-            rows.append(Row("bad", name, error.message, f"correct its url in {settings.file}"))
+            rows.append(_row("bad", name, error.message, f"correct its url in {settings.file}"))
             continue
         finally:
             await client.aclose()
-        rows.append(Row("ok", name, f"{len(groups)} groups of rules, {len(jobs)} jobs"))
+        rows.append(_row("ok", name, f"{len(groups)} groups of rules, {len(jobs)} jobs"))
         rows.append(_clock(name, abs(time.time() - clock[0].value)))
         rows += _jobs(name, jobs, source.jobs)
     return rows
@@ -188,34 +191,25 @@ def proposed_jobs(jobs: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def _jobs(name: str, jobs: set[str], known: Mapping[str, str]) -> list[Row]:
+def _jobs(name: str, jobs: set[str], known: Mapping[str, str]) -> list[Finding]:
     fresh = {job: word for job, word in proposed_jobs(jobs).items() if job not in known}
     if known and not fresh:
-        return [Row("ok", f"{name}: jobs", ", ".join(f"{job}={word}" for job, word in known.items()))]
+        return [_row("ok", f"{name}: jobs", ", ".join(f"{job}={word}" for job, word in known.items()))]
     if not fresh:
-        return [Row("warn", f"{name}: jobs", "none is listed, so no alert is confirmed", "set `jobs` of it")]
+        return [_row("warn", f"{name}: jobs", "none is listed, so no alert is confirmed", "set `jobs` of it")]
     listed = ", ".join(f'"{job}" = "{word}"' for job, word in (dict(known) | fresh).items())
     # a job counts only while its scrape config does not take labels from others
     fix = f"jobs = {{ {listed} }}, without those that have honor_labels"
-    return [Row("warn", f"{name}: jobs", f"not listed: {', '.join(fresh)}", fix)]
+    return [_row("warn", f"{name}: jobs", f"not listed: {', '.join(fresh)}", fix)]
 
 
-def _clock(name: str, skew: float) -> Row:
+def _clock(name: str, skew: float) -> Finding:
     is_far = skew > _SKEW_SECONDS
     fix = "let both keep time by NTP" if is_far else ""
-    return Row("bad" if is_far else "ok", f"{name}: clock", f"{skew:.1f} s from ours", fix)
-
-
-def _modes(settings: Settings, policy: Any) -> list[Row]:
-    return [
-        Row("ok", f"source {name}", f"mode {policy.mode_of(name)}")
-        for name in (source.name for source in settings.sources)
-    ]
+    return _row("bad" if is_far else "ok", f"{name}: clock", f"{skew:.1f} s from ours", fix)
 
 
 def _open_secrets(settings: Settings) -> list[Refused]:
-    from receiver.config import check_secret
-    from receiver.errors import Invalid
 
     found = problems(settings)
     for name in ("postgres.password",):
@@ -227,7 +221,11 @@ def _open_secrets(settings: Settings) -> list[Refused]:
     return found
 
 
-Check = Callable[[Settings], Awaitable[list[Row]]]
+def _row(status: Literal["ok", "warn", "bad"], what: str, found: str, fix: str = "") -> Finding:
+    return Finding(status=status, what=what, found=found, fix=fix)
+
+
+Check = Callable[[Settings], Awaitable[list[Finding]]]
 CHECKS: tuple[tuple[str, Check], ...] = (
     ("programs", programs),
     ("isolation", sandbox),
@@ -235,5 +233,24 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("database", database),
     ("server", server),
     ("sources", sources),
-    ("revision", revision),
 )
+
+
+async def examine(settings: Settings, repo: Callable[[], AbstractAsyncContextManager[OpsRepository]]) -> list[Finding]:
+    """All checks; `repo` opens the ops repository, which needs the database."""
+
+    async def last(_: Settings) -> list[Finding]:
+        async with repo() as opened:
+            return await revision(settings, opened)
+
+    rows: list[Finding] = []
+    for name, check in (*CHECKS, ("revision", last)):
+        try:
+            rows += await check(settings)
+        except GitmedicError as error:
+            rows.append(
+                _row("bad", name, error.message, error.next_step if isinstance(error, Refused) else "gitmedic up")
+            )
+        except Exception as error:
+            rows.append(_row("bad", name, f"{type(error).__name__}: {error}", "gitmedic doctor -vv"))
+    return rows

@@ -1,0 +1,34 @@
+"""One Chromium for the session, one served front door for a test."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from playwright.async_api import Browser, async_playwright
+
+from tests.browsing import Site
+from tests.door import Door
+from tests.machine import required
+
+
+@pytest.fixture(scope="session")
+async def chromium(anyio_backend: str) -> AsyncIterator[Browser]:
+    """One browser process for the session."""
+    program = required("chromium")
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield browser
+        await browser.close()
+
+
+@pytest.fixture
+async def site(door: Door, chromium: Browser) -> AsyncIterator[Site]:
+    """Served, with sources `prom` and `other`, people `anna` and `guest`."""
+    made = Site(door, chromium)
+    await made.start()
+    yield made
+    for context in made.contexts:
+        await context.close()
+    await made.stop()
+    assert made.complaints == []
