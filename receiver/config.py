@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import stat
 import tomllib
 from collections.abc import Mapping
@@ -37,6 +38,10 @@ FILE = "gitmedic.toml"
 PREFIX = "GITMEDIC_"
 HIDDEN = "(hidden)"
 _NEXT = "gitmedic config check"
+#: what stands between the user's name and the host of any address
+_USERINFO = re.compile(r"(://[^/@:\s]*:)\S*@")
+#: a password may also stand among a database url's parameters
+_PASSWORD = re.compile(r"([?&](?:password|sslpassword)=)[^&]*", re.IGNORECASE)
 #: what the command line settles, and what only the file of a directory may say of it
 _GIVEN_ONLY = frozenset({"data_dir", "file"})
 _NOT_BY_ENVIRONMENT = _GIVEN_ONLY | {"demo"}
@@ -274,7 +279,8 @@ def problems(settings: Settings) -> list[Refused]:
                 check_secret(credential.file, what=f"credential {name!r}")
             except Refused as error:
                 found.append(error)
-    password = urlsplit(settings.database.url.get_secret_value()).password
+    url = settings.database.url.get_secret_value()
+    password = _USERINFO.search(url) or _PASSWORD.search(url)
     if settings.file.exists() and (password or any(source.headers for source in settings.sources)):
         try:
             check_secret(settings.file, what="a password or a header")
@@ -287,10 +293,7 @@ def shown(settings: Settings) -> dict[str, Any]:
     """All settings as plain data, without any secret."""
     plain: dict[str, Any] = settings.model_dump(mode="json")
     url = settings.database.url.get_secret_value()
-    parts = urlsplit(url)
-    if parts.password:
-        url = url.replace(f":{parts.password}@", f":{HIDDEN}@", 1)
-    plain["database"]["url"] = url
+    plain["database"]["url"] = _PASSWORD.sub(rf"\1{HIDDEN}", url)
     for source in plain["sources"]:
         source["headers"] = dict.fromkeys(source["headers"], HIDDEN)
     hidden: dict[str, Any] = _hide(plain)
@@ -345,7 +348,9 @@ def _hide(value: Any) -> Any:
         return {key: _hide(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_hide(item) for item in value]
-    return HIDDEN if value == "**********" else value
+    if not isinstance(value, str):
+        return value
+    return HIDDEN if value == "**********" else _USERINFO.sub(rf"\1{HIDDEN}@", value)
 
 
 def _path(env: Mapping[str, str], name: str) -> Path | None:

@@ -113,6 +113,40 @@ def test_a_database_password_is_never_shown(tmp_path):
     assert "s3cret" not in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        (
+            "postgresql:///?host=/run/x&password=s3cret&dbname=g",
+            "postgresql:///?host=/run/x&password=(hidden)&dbname=g",
+        ),
+        ("postgresql://g:s3cr@t@db/g", "postgresql://g:(hidden)@db/g"),
+        ("postgresql://db/g?sslpassword=s3cret", "postgresql://db/g?sslpassword=(hidden)"),
+    ],
+)
+def test_wherever_a_password_stands_it_is_hidden(tmp_path, url, shown):
+    settings = _load(tmp_path, f"[database]\nurl = '{url}'\n")
+    assert config.shown(settings)["database"]["url"] == shown
+    (tmp_path / config.FILE).chmod(0o644)
+    assert any("others can read" in error.message for error in config.problems(settings))
+
+
+def test_a_password_in_a_source_is_hidden_too(tmp_path):
+    settings = _load(tmp_path, "[[sources]]\nname = 'home'\nurl = 'http://me:s3cret@prometheus:9090'\n")
+    rows = {row["name"]: row for row in config.explained(settings, {})}
+    assert rows["sources"]["value"][0]["url"] == "http://me:(hidden)@prometheus:9090"
+
+
+def test_each_value_says_where_it_comes_from(tmp_path):
+    env = {"GITMEDIC_WORKER__CONCURRENCY": "8", "GITMEDIC_LISTEN": "127.0.0.1:9000"}
+    settings = _load(tmp_path, "[log]\nlevel = 'debug'\n", env)
+    origins = {row["name"]: row["origin"] for row in config.explained(settings, env)}
+    assert origins["worker.concurrency"] == "GITMEDIC_WORKER__CONCURRENCY"
+    assert origins["web.listen"] == "GITMEDIC_LISTEN"
+    assert (origins["log.level"], origins["worker.poll_seconds"]) == (config.FILE, "default")
+    assert origins["data_dir"] == "command line"
+
+
 def test_headers_of_sources_are_never_shown(tmp_path):
     text = "[[sources]]\nname = 'home'\nurl = 'http://p'\nheaders = {Authorization = 'Bearer s3cret'}\n"
     settings = _load(tmp_path, text)
