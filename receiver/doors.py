@@ -11,6 +11,7 @@ from typing import Any
 
 from receiver.domain.approval import may_approve
 from receiver.domain.case import Planned, Proposed
+from receiver.domain.entity import entity_of
 from receiver.domain.outcome import Mode, Risk
 from receiver.domain.plan import Attempt, Plan
 from receiver.domain.playbook import check_params
@@ -68,13 +69,14 @@ class Doors:
                 reason="unknown_playbook",
             )
         check_params(known, params)
+        target = revision.inventory.hosts.get(str(params.get(known.targets.param)))
         plan = Plan(action="playbook", playbook=playbook, params=params, why=reason or f"dispatched by {actor}")
         case = Planned(
             id=new_id(),
             opened_at=self._clock.now(),
             revision=commit,
             mode=Mode.PROPOSE,
-            entity=None,
+            entity=entity_of(target) if target else None,
             plan=plan,
             requested_by=actor,
             attempts=(Attempt(tier="person", verdict="accepted", why=plan.why),),

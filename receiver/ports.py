@@ -371,7 +371,7 @@ class Proof(Protocol):
 
     async def check(
         self,
-        alert: Alert,
+        alert: Alert | None,
         query: VerifyQuery,
         params: dict[str, Any],
         entity: Entity,
@@ -379,7 +379,10 @@ class Proof(Protocol):
         *,
         newer_than: datetime | None,
     ) -> Check:
-        """One verify query of the playbook; a row counts only if its labels mean the run's own target."""
+        """One verify query of the playbook; a row counts only if its labels mean the run's own target.
+
+        Without an alert the one source that can be asked answers; where there are several, none does.
+        """
 
 
 class Runner(Protocol):

@@ -9,7 +9,7 @@ from receiver.domain.matchers import Matchers
 from receiver.domain.record import Record
 
 if TYPE_CHECKING:
-    from receiver.domain.inventory import Inventory
+    from receiver.domain.inventory import Host, Inventory
 
 
 class Entity(Record):
@@ -39,7 +39,11 @@ def resolve(labels: Mapping[str, str], inventory: Inventory) -> Entity | Unresol
         names = tuple(host.name for host in found)
         reason = f"{len(names)} hosts match: {', '.join(names[:5])}" if names else "no host of the inventory matches"
         return Unresolved(reason=reason, candidates=names)
-    host = found[0]
+    return entity_of(found[0])
+
+
+def entity_of(host: Host) -> Entity:
+    """A host of the inventory as what a case is about."""
     return Entity(
         kind=host.kind,
         name=host.name,

@@ -6,6 +6,7 @@ every verify query of the playbook. A green run proves nothing, and neither does
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from receiver.domain.case import Executed, Verified
@@ -17,6 +18,7 @@ from receiver.ports import Clock, Proof, Repo
 
 #: a fix may need a moment after the run: this many evaluations beyond the hold
 GRACE_EVALUATIONS = 5
+_NO_ALERT = "a person asked, not an alert, and the playbook has no verify query"
 
 
 async def verify(case: Executed, *, proof: Proof, repo: Repo, clock: Clock) -> Verified:
@@ -29,10 +31,12 @@ async def verify(case: Executed, *, proof: Proof, repo: Repo, clock: Clock) -> V
         raise Retry("settling: the hold after the run is not over", at=settled_at)
     reading = await _reading(case, baseline, proof, hold, ended)
     checks = await _checks(case, proof, repo, ended)
-    verdict, why = _sum(reading, checks)
+    # a person asked, not an alert: the playbook's own checks are all the proof that there can be
+    words: tuple[Reading | Check, ...] = checks if case.alert is None and checks else (reading, *checks)
+    verdict, why = _sum(words)
     grace = baseline.interval_seconds * GRACE_EVALUATIONS
     last_at = settled_at + timedelta(seconds=baseline.range_seconds + grace)
-    if case.alert is not None and verdict is not Verdict.RESOLVED and now < last_at:
+    if (case.alert is not None or checks) and verdict is not Verdict.RESOLVED and now < last_at:
         raise Retry(f"settling: {verdict}", at=min(now + timedelta(seconds=baseline.interval_seconds), last_at))
     verification = Verification(verdict=verdict, why=why, before=case.before, after=reading, checks=checks)
     return case.become(Verified, verification=verification)
@@ -40,7 +44,7 @@ async def verify(case: Executed, *, proof: Proof, repo: Repo, clock: Clock) -> V
 
 async def _reading(case: Executed, baseline: Baseline, proof: Proof, hold: float, ended: datetime) -> Reading:
     if case.alert is None:
-        return Reading(verdict=Verdict.NO_DATA, why="a person asked, not an alert: only the playbook's checks speak")
+        return Reading(verdict=Verdict.NO_DATA, why=_NO_ALERT)
     if not baseline.expression:
         return Reading(verdict=Verdict.NO_DATA, why="the alert's own expression is not known")
     return await proof.read(case.alert, baseline, newer_than=ended, held_seconds=hold)
@@ -49,7 +53,7 @@ async def _reading(case: Executed, baseline: Baseline, proof: Proof, hold: float
 async def _checks(case: Executed, proof: Proof, repo: Repo, ended: datetime) -> tuple[Check, ...]:
     revision = await repo.revision(case.revision)
     playbook = revision.catalog.playbooks[case.runfile.playbook]
-    if case.entity is None or case.alert is None:
+    if case.entity is None:
         return ()
     return tuple(
         [
@@ -66,11 +70,10 @@ async def _checks(case: Executed, proof: Proof, repo: Repo, ended: datetime) -> 
     )
 
 
-def _sum(reading: Reading, checks: tuple[Check, ...]) -> tuple[Verdict, str]:
+def _sum(words: Sequence[Reading | Check]) -> tuple[Verdict, str]:
     """The weakest word counts: one that still fires, then one without data, then all resolved."""
-    words: list[Reading | Check] = [reading, *checks]
     for verdict in (Verdict.STILL_FIRING, Verdict.NO_DATA):
         for word in words:
             if word.verdict is verdict:
                 return verdict, word.why
-    return Verdict.RESOLVED, reading.why
+    return Verdict.RESOLVED, words[0].why

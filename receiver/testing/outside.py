@@ -39,7 +39,7 @@ class FakeProof:
 
     async def check(
         self,
-        alert: Alert,
+        alert: Alert | None,
         query: VerifyQuery,
         params: dict[str, Any],
         entity: Entity,

@@ -7,6 +7,7 @@ import pytest
 from receiver.adapters.planner.rules import RulesPlanner
 from receiver.domain.alert import Alert
 from receiver.domain.case import Approved, Closed, Planned, Proposed
+from receiver.domain.entity import entity_of
 from receiver.domain.outcome import Mode, Outcome, Verdict
 from receiver.domain.plan import Plan
 from receiver.testing import World
@@ -434,3 +435,27 @@ async def test_a_dispatch_meets_the_same_guard(world: World) -> None:
     assert isinstance(world.case(allowed), Proposed)
     assert getattr(world.case(stranger), "reason", "") == "risk"
     assert getattr(world.case(nowhere), "reason", "") == "targets"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("verdict", "outcome"),
+    [(Verdict.RESOLVED, Outcome.FIXED), (Verdict.STILL_FIRING, Outcome.NOT_FIXED), (None, Outcome.NO_DATA)],
+)
+async def test_a_dispatched_run_is_proved_by_its_playbooks_own_queries(
+    verdict: Verdict | None, outcome: Outcome
+) -> None:
+    verify = b"verify:\n- {id: up, promql: up, match: {instance: host}, expect: '== 1'}\n" if verdict else b""
+    world = World({**FILES, "playbooks/web/restart/catalog.yml": CATALOG + verify}, RulesPlanner())
+    world.proof.check_verdict = verdict or Verdict.RESOLVED
+    plan = Plan(action="playbook", playbook="web_restart", params={"host": "web1", "service": "web"}, why="asked")
+    revision = await world.repo.revision(world.repo.adopted_commit)
+    case = Planned(
+        id="dispatched", opened_at=world.clock.now(), revision=world.repo.adopted_commit, mode=Mode.PROPOSE,
+        entity=entity_of(revision.inventory.hosts["web1"]), plan=plan, requested_by="user:anna",
+    )  # fmt: skip
+    world.cases.add(case)
+    await world.settle()
+    await world.merge(case.id, "anna")
+    await world.settle_for(200)  # hold, and the patience for a fix that needs a moment
+    assert (await closed(world, case.id)).outcome is outcome

@@ -110,7 +110,7 @@ class ProbeProof:
 
     async def check(
         self,
-        alert: Alert,
+        alert: Alert | None,
         query: VerifyQuery,
         params: Mapping[str, Any],
         entity: Entity,

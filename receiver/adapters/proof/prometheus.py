@@ -138,7 +138,7 @@ class PrometheusProof:
 
     async def check(
         self,
-        alert: Alert,
+        alert: Alert | None,
         query: VerifyQuery,
         params: Mapping[str, Any],
         entity: Entity,

@@ -61,7 +61,7 @@ class Sources:
 
     async def check(
         self,
-        alert: Alert,
+        alert: Alert | None,
         query: VerifyQuery,
         params: Mapping[str, Any],
         entity: Entity,
@@ -69,10 +69,14 @@ class Sources:
         *,
         newer_than: datetime | None,
     ) -> Check:
-        """By the alert's own source."""
-        proof = self._proofs.get(alert.source)
+        """By the alert's own source; without an alert by the only one that can be asked."""
+        if alert is not None:
+            proof, why = self._proofs.get(alert.source), f"source {alert.source!r} cannot be asked"
+        else:
+            only = list(self._proofs.values())
+            proof = only[0] if len(only) == 1 else None
+            why = f"no alert says which of {len(only)} sources to ask"
         if proof is None:
-            why = f"source {alert.source!r} cannot be asked"
             return Check(id=query.id, promql=query.promql, verdict=Verdict.NO_DATA, why=why)
         return await proof.check(alert, query, dict(params), entity, inventory, newer_than=newer_than)
 
