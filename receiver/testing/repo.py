@@ -12,8 +12,11 @@ from receiver.domain.playbook import read_catalog
 from receiver.domain.policyfile import read_policy
 from receiver.domain.proposal import Proposal, PullRequest, Review
 from receiver.domain.revision import Revision
-from receiver.errors import Conflict, Refused
+from receiver.errors import Conflict, Invalid, Refused
 from receiver.ports import Clock
+
+_ENTERS = ("tasks", "templates", "files", "vars")
+_ENTERS_ROLE = (*_ENTERS, "handlers", "defaults", "meta")
 
 
 def _digest(*parts: bytes) -> str:
@@ -39,11 +42,15 @@ class FakeRepo:
 
     async def adopted(self) -> str:
         """The commit in force."""
+        if not self.adopted_commit:
+            raise Refused("reading the adopted revision: none was ever adopted")
         return self.adopted_commit
 
     async def revision(self, commit: str) -> Revision:
         """Read anew each time."""
-        files = self.files_at[commit]
+        files = self._at(commit)
+        if "policy.yml" not in files:
+            raise Invalid(f"revision {commit[:12]} has no such file", where="policy.yml")
         return Revision(
             commit=commit,
             catalog=read_catalog({name: data for name, data in files.items() if name.startswith("playbooks/")}),
@@ -52,39 +59,66 @@ class FakeRepo:
         )
 
     async def trees(self, commit: str, playbook_path: str) -> Trees:
-        """A digest of the folder."""
-        files = await self.files(commit, playbook_path)
-        return Trees(playbook=_digest(*(name.encode() + data for name, data in sorted(files.items()))))
+        """Digests of the folders."""
+        files = self._at(commit)
+        if not _below(files, playbook_path):
+            raise Invalid(f"commit {commit[:12]} has no such playbook", where=playbook_path)
+        lock = files.get("collections.lock")
+        return Trees(
+            playbook=_tree(_below(files, playbook_path)),
+            roles=_tree(_below(files, "roles")),
+            collections=_digest(lock) if lock is not None else "",
+        )
 
     async def files(self, commit: str, playbook_path: str) -> dict[str, bytes]:
-        """Everything below the folder."""
-        prefix = f"{playbook_path.rstrip('/')}/"
-        files = self.files_at[commit]
-        return {name.removeprefix(prefix): data for name, data in files.items() if name.startswith(prefix)}
+        """The playbook, its folders of data and tasks, and the roles that it names."""
+        files = self._at(commit)
+        own = _below(files, playbook_path)
+        found = {name: data for name, data in own.items() if name == "playbook.yml" or _top(name) in _ENTERS}
+        if "playbook.yml" not in found:
+            raise Invalid(f"commit {commit[:12]} has no such file", where=f"{playbook_path}/playbook.yml")
+        named = b"\0".join(found.values())
+        for name, data in _below(files, "roles").items():
+            role, _, below = name.partition("/")
+            if role.encode() in named and _top(below) in _ENTERS_ROLE:
+                found[f"roles/{name}"] = data
+        return found
 
     async def propose(self, *, branch: str, path: str, content: bytes, message: str) -> tuple[str, str]:
-        """The same again is the same."""
+        """The same again is the same; a branch that says something else is somebody else's."""
         head = _digest(branch.encode(), path.encode(), content)
-        self.branches[branch] = (head, self.adopted_commit, path, content)
-        return head, self.adopted_commit
+        if branch in self.branches:
+            known, base, *_ = self.branches[branch]
+            if known != head:
+                raise Conflict(f"creating branch {branch!r}: it is there already")
+            return known, base
+        base = self._tip()
+        if path in self.files_at.get(self.adopted_commit, {}) or path in {one for one, _ in self.landed.values()}:
+            raise Conflict(f"adding {path!r}: the base branch has it already")
+        self.branches[branch] = (head, base, path, content)
+        return head, base
 
     async def landing(self, proposal: Proposal, merge_sha: str | None, playbook_path: str) -> Landing:
         """As the fake merges left it; tests change `landed` to make it strange."""
-        _, _, path, content = self.branches[proposal.branch]
+        reviewed = next((one for one in self.branches.values() if one[0] == proposal.head_sha), None)
         found = self.landed.get(merge_sha or "")
-        added = (("A", "100644", path),)
+        # a merge that brought another path has nothing at the proposed one
+        content = found[1] if found and found[0] == proposal.path else None
+        commit = await self.adopted()
         return Landing(
-            base_tip=self.adopted_commit,
+            base_tip=self._tip(),
             merge_sha=merge_sha,
             reachable=found is not None,
-            first_landing=[one for one, _ in self.landed.values()].count(path) == 1,
-            reviewed=added,
+            first_landing=content is not None
+            and [one for one, _ in self.landed.values()].count(proposal.path) == 1
+            and [data for _, data in self.landed.values()].count(content) == 1,
+            reviewed=(("A", "100644", reviewed[2]),) if reviewed else (),
             landed=(("A", "100644", found[0]),) if found else (),
-            head_blob=_digest(content),
-            landed_blob=_digest(found[1]) if found else None,
-            content=found[1] if found else None,
-            revision=self.adopted_commit,
-            trees=await self.trees(self.adopted_commit, playbook_path),
+            head_blob=_digest(reviewed[3]) if reviewed and reviewed[2] == proposal.path else None,
+            landed_blob=_digest(content) if content is not None else None,
+            content=content,
+            revision=commit,
+            trees=await self.trees(commit, playbook_path) if _below(self._at(commit), playbook_path) else None,
         )
 
     async def claim(self, run: str, instance: str, nonce: str) -> bool:
@@ -93,6 +127,27 @@ class FakeRepo:
             return False
         self.claims[run] = nonce
         return True
+
+    def _at(self, commit: str) -> dict[str, bytes]:
+        if commit not in self.files_at:
+            raise Refused(f"reading commit {commit}: the ops repository does not have it")
+        return self.files_at[commit]
+
+    def _tip(self) -> str:
+        return next(reversed(self.landed), self.adopted_commit)
+
+
+def _below(files: Mapping[str, bytes], folder: str) -> dict[str, bytes]:
+    prefix = f"{folder.rstrip('/')}/"
+    return {name.removeprefix(prefix): data for name, data in files.items() if name.startswith(prefix)}
+
+
+def _tree(files: Mapping[str, bytes]) -> str:
+    return _digest(*(name.encode() + data for name, data in sorted(files.items()))) if files else ""
+
+
+def _top(path: str) -> str:
+    return path.split("/", 1)[0] if "/" in path else ""
 
 
 class FakeForge:
