@@ -18,12 +18,14 @@ from receiver.ports import Clock
 
 
 class FakeProof:
-    """The Proof port: `verdict` is what every look finds."""
+    """The Proof port: `verdict` is what every look finds, as far as the port lets it."""
 
     def __init__(self) -> None:
         self.confirmed = True
         self.verdict = Verdict.STILL_FIRING
         self.check_verdict = Verdict.RESOLVED
+        self.sample_at: datetime | None = None  #: newest sample of the series; None: as new as anybody asks for
+        self.quiet_seconds = float("inf")  #: how long the expression has been quiet
         self.baseline = Baseline(expression="demo == 0", for_seconds=1, interval_seconds=1)
 
     async def confirm(self, alert: Alert, entity: Entity | None) -> Confirmation:
@@ -34,8 +36,13 @@ class FakeProof:
     async def read(
         self, alert: Alert, baseline: Baseline, *, newer_than: datetime | None, held_seconds: float = 0
     ) -> Reading:
-        """As set."""
-        return Reading(verdict=self.verdict, why=f"the fake says {self.verdict}")
+        """As set; resolved only by a new sample, and when quiet for the whole hold."""
+        verdict = self.verdict
+        if verdict is Verdict.RESOLVED and self._is_old(newer_than):
+            verdict = Verdict.NO_DATA
+        elif verdict is Verdict.RESOLVED and held_seconds > self.quiet_seconds:
+            verdict = Verdict.STILL_FIRING
+        return Reading(verdict=verdict, why=f"the fake says {verdict}", expression=baseline.expression)
 
     async def check(
         self,
@@ -47,8 +54,13 @@ class FakeProof:
         *,
         newer_than: datetime | None,
     ) -> Check:
-        """As set."""
-        return Check(id=query.id, promql=query.promql, verdict=self.check_verdict, why="the fake says so")
+        """As set, when the inventory knows the target and the sample is new enough."""
+        unknown = entity.host not in inventory.hosts or self._is_old(newer_than)
+        verdict = Verdict.NO_DATA if unknown else self.check_verdict
+        return Check(id=query.id, promql=query.promql, verdict=verdict, why=f"the fake says {verdict}")
+
+    def _is_old(self, newer_than: datetime | None) -> bool:
+        return newer_than is not None and self.sample_at is not None and self.sample_at <= newer_than
 
 
 class FakeFacts:

@@ -131,6 +131,8 @@ class ProbeProof:
         mine = [row for row in rows if is_target(row.labels, query, params, entity, inventory)]
         if not mine:
             return said(Verdict.NO_DATA, "no row is about the target")
+        if newer_than is not None and self._clock.now() <= newer_than:
+            return said(Verdict.NO_DATA, "its newest sample is older than the run")
         bad = next((row for row in mine if not compare(query.expect, row.value)), None)
         if bad is not None:
             return said(Verdict.STILL_FIRING, f"{bad.value:g} is not {query.expect}", bad.value)
