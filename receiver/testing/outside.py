@@ -1,8 +1,9 @@
-"""Source, facts, runner and notifier in memory: a test says what they would say."""
+"""Source, facts, planner, runner and notifier in memory: a test says what they would say."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Literal
 
@@ -11,9 +12,11 @@ from receiver.domain.entity import Entity
 from receiver.domain.fact import Fact
 from receiver.domain.inventory import Inventory
 from receiver.domain.outcome import Verdict
-from receiver.domain.playbook import VerifyQuery
+from receiver.domain.plan import Attempt, Plan
+from receiver.domain.playbook import Catalog, VerifyQuery
 from receiver.domain.proof import Baseline, Check, Confirmation, Reading
 from receiver.domain.run import Job, RunEvent, RunResult, RunStats
+from receiver.errors import GitmedicError
 from receiver.ports import Clock
 
 
@@ -69,13 +72,18 @@ class FakeFacts:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.extra: list[Fact] = []
+        self.unread: str | None = None
 
     async def gather(self, alert: Alert, entity: Entity | None, inventory: Inventory) -> list[Fact]:
-        """One fact `host`, one per entry of the host variable `gitmedic_facts`, and the extra ones."""
-        if entity is None:
-            return list(self.extra)
-        known: dict[str, Any] = {"host": entity.host}
-        known |= inventory.hosts[entity.host].variables.get("gitmedic_facts", {})
+        """One fact `host`, one per value of the host variable `gitmedic_facts`, and the extra ones."""
+        said: list[tuple[str, Any]] = []
+        if entity is not None:
+            said.append(("host", entity.host))
+            known = inventory.hosts[entity.host].variables.get("gitmedic_facts")
+            for kind, value in known.items() if isinstance(known, dict) else ():
+                said += [(kind, one) for one in (value if isinstance(value, list) else [value])]
+        if self.unread is not None:
+            said.append(("unread", self.unread))
         return [
             Fact(
                 id=f"f{n}",
@@ -85,8 +93,31 @@ class FakeFacts:
                 trusted=True,
                 taken_at=self._clock.now(),
             )
-            for n, (kind, value) in enumerate(known.items(), 1)
+            for n, (kind, value) in enumerate(said, 1)
         ] + self.extra
+
+
+class FakePlanner:
+    """The Planner port: one playbook, when the catalog has it and a trusted fact names its host."""
+
+    def __init__(self, playbook: str) -> None:
+        self.playbook = playbook
+
+    async def plan(
+        self, alert: Alert, entity: Entity | None, facts: Sequence[Fact], catalog: Catalog
+    ) -> tuple[Plan, list[Attempt]]:
+        """The playbook, or a word to a person."""
+        known = catalog.playbooks.get(self.playbook)
+        host = next((fact for fact in facts if fact.kind == "host" and fact.trusted), None)
+        if known is None or host is None:
+            why = "the fake knows no host, or no such playbook"
+            return Plan(action="notify", why=why), [Attempt(tier="fake", verdict="moved_on", why=why)]
+        why, param = "the fake says so", known.targets.param
+        properties: dict[str, dict[str, Any]] = known.params.get("properties", {})
+        params = {name: one["default"] for name, one in properties.items() if "default" in one} | {param: host.value}
+        binds, evidence = {param: host.id}, (host.id,)
+        plan = Plan(action="playbook", playbook=known.id, why=why, params=params, binds=binds, evidence=evidence)
+        return plan, [Attempt(tier="fake", verdict="accepted", why=why)]
 
 
 class FakeRunner:
@@ -109,14 +140,19 @@ class FakeRunner:
         """Keep the job, end as set."""
         self.jobs.append(job)
         began = self._clock.now()
-        await record([RunEvent(seq=0, at=began, kind="play", text="PLAY [targets]")])
+        with suppress(GitmedicError):
+            await record([RunEvent(seq=0, at=began, kind="play", text="PLAY [targets]")])
         self.on_run(job)
         status = self.check_status if job.mode == "check" else self.run_status
+        with suppress(GitmedicError):
+            status = "cancelled" if await cancelled() else status
+        went_well = status == "successful"
         return RunResult(
-            status="cancelled" if await cancelled() else status,
-            rc=0 if status == "successful" else 2,
-            stats={host.name: RunStats(ok=1, changed=1) for host in job.hosts},
-            changes=tuple(f"{host.name}: do it" for host in job.hosts),
+            status=status,
+            rc=0 if went_well else 2,
+            why="" if went_well else f"the fake ends {status}",
+            stats={host.name: RunStats(ok=1, changed=1) for host in job.hosts if went_well},
+            changes=tuple(f"{host.name}: do it" for host in job.hosts if went_well),
             started_at=began,
             ended_at=self._clock.now(),
             isolation=job.isolation,

@@ -28,8 +28,8 @@ class Reader(Protocol):
     async def instant(self, source: str, promql: str) -> list[tuple[dict[str, str], float]]:
         """Rows of an instant query."""
 
-    async def alerts(self, source: str) -> list[dict[str, str]]:
-        """Labels of what fires."""
+    async def alerts(self, source: str) -> list[dict[str, str]] | None:
+        """Labels of what fires; None when nobody can say."""
 
     async def silenced(self, source: str, labels: dict[str, str]) -> bool | None:
         """Whether it is suppressed."""
@@ -67,6 +67,8 @@ class GatherFacts:
         if not instance:
             return []
         listed = await self._reader.alerts(alert.source)
+        if listed is None:
+            return []  # not known is not none
         others = [one for one in listed if one.get("instance") == instance and one.get("alertname") != alert.name]
         return [("neighbours.firing", float(len(others)), alert.source, True)]
 

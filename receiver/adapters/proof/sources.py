@@ -85,11 +85,11 @@ class Sources:
         client = self.clients.get(source)
         return [(row.labels, row.value) for row in await client.instant(promql)] if client else []
 
-    async def alerts(self, source: str) -> list[dict[str, str]]:
-        """Labels of all alerts that fire at the source now."""
+    async def alerts(self, source: str) -> list[dict[str, str]] | None:
+        """Labels of all alerts that fire at the source now; None when it cannot be asked."""
         client = self.clients.get(source)
         if client is None:
-            return []
+            return None
         return [dict(one["labels"]) for one in await client.alerts() if one.get("state") == "firing"]
 
     async def silenced(self, source: str, labels: dict[str, str]) -> bool | None:

@@ -127,18 +127,18 @@ class AnsibleRunner:
             asyncio.create_task(_read_events(process, seen, job.output_mb << 20)),
             asyncio.create_task(_read_errors(process, seen)),
         ]
-        watch = asyncio.create_task(_watch(job, mark, seen, cancelled))
+        watch, over = asyncio.create_task(_watch(job, mark, seen, cancelled)), asyncio.Event()
+        flush = asyncio.create_task(_flush(seen, record, over))
         try:
             assert process.stdin is not None  # noqa: S101 - it was asked for
             process.stdin.write(job.model_dump_json().encode() + b"\n")
-            flush = asyncio.create_task(_flush(seen, record))
             await asyncio.wait([readers[0], watch], return_when=asyncio.FIRST_COMPLETED)
-            flush.cancel()
         finally:
             watch.cancel()
+            over.set()
             await _end(process, mark)
-            await asyncio.gather(*readers, watch, return_exceptions=True)
-        await record(seen.waiting)
+            await asyncio.gather(*readers, watch, flush, return_exceptions=True)
+        await _hand_on(seen, record)
         return _result(job, seen, began, process.returncode)
 
     def _argv(self, job: Job, scratch: Path, agent: Path | None) -> list[str]:
@@ -206,12 +206,23 @@ async def _read_errors(process: asyncio.subprocess.Process, seen: _Seen) -> None
         seen.stderr = (seen.stderr + chunk)[-8192:]
 
 
-async def _flush(seen: _Seen, record: RecordEvents) -> None:
-    while True:
-        await asyncio.sleep(_BATCH_SECONDS)
-        while seen.waiting:
-            batch, seen.waiting = seen.waiting[:_BATCH_COUNT], seen.waiting[_BATCH_COUNT:]
-            await asyncio.shield(record(batch))
+async def _flush(seen: _Seen, record: RecordEvents, over: asyncio.Event) -> None:
+    while not over.is_set():
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(over.wait(), _BATCH_SECONDS)
+        await _hand_on(seen, record)
+
+
+async def _hand_on(seen: _Seen, record: RecordEvents) -> None:
+    """In order; a store that does not answer keeps nobody from knowing how the run ended."""
+    while seen.waiting:
+        batch = seen.waiting[:_BATCH_COUNT]
+        try:
+            await record(batch)
+        except GitmedicError as error:
+            log.warning("run.events_wait", error=error.message, count=len(seen.waiting))
+            return
+        seen.waiting = seen.waiting[len(batch) :]
 
 
 async def _watch(job: Job, mark: str, seen: _Seen, cancelled: Asked) -> None:
@@ -267,6 +278,8 @@ def _result(job: Job, seen: _Seen, began: datetime, rc: int | None) -> RunResult
         why = f"its process ended ({rc})" + (f": {said[-1][:300]}" if said else "")
         status, why = seen.stopped or ("failed", why)
         ended = datetime.now(UTC)
+        if seen.stopped:
+            rc = None  # a child that was told to end may end with 0, which is not the run's own word
         return RunResult.model_validate(
             {"status": status, "rc": rc, "why": why, "output": output, "diff": diff, "started_at": began,
              "ended_at": ended, "isolation": job.isolation}

@@ -88,6 +88,8 @@ def judge(job: Job, status: str, reader: Reader) -> str:
     """Why the run was no success; empty when it was. A green status is not enough: it also comes when no
     host matched."""
     wanted = {host.name for host in job.hosts}
+    if not wanted:
+        return "the job names no host"
     if not reader.has_stats:
         return reader.failure or f"Ansible ended {status} before it came to any host"
     if set(reader.stats) != wanted:
