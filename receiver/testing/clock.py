@@ -9,7 +9,7 @@ class FakeClock:
     """The Clock port, by hand."""
 
     def __init__(self, at: datetime = datetime(2026, 11, 26, 12, 0, tzinfo=UTC)) -> None:
-        self._now = at
+        self._now = at.astimezone(UTC)
 
     def now(self) -> datetime:
         """The moment that was set."""
