@@ -50,9 +50,9 @@ class FakeCases:
         self.rows[case.id].events.extend(events)
 
     async def claim(self, roles: Sequence[Role], worker: str) -> Lease | None:
-        """The first due case."""
+        """The most severe, then the longest due case."""
         now = self._clock.now()
-        for row in self.rows.values():
+        for row in sorted(self.rows.values(), key=lambda row: (_severity(row.case), row.due_at or now)):
             free = row.lease_until is None or row.lease_until < now
             if row.role in roles and row.due_at is not None and row.due_at <= now and free:
                 revived = row.lease_until is not None
@@ -62,8 +62,12 @@ class FakeCases:
         return None
 
     async def renew(self, lease: Lease) -> bool:
-        """True while the fence holds."""
-        return self.rows[lease.case.id].fence == lease.fence
+        """True while the fence holds, and longer then."""
+        row = self.rows[lease.case.id]
+        if row.fence != lease.fence or row.lease_until is None:
+            return False
+        row.lease_until = self._clock.now() + timedelta(seconds=30)
+        return True
 
     async def save(self, lease: Lease, case: Case, events: Sequence[Event], *, role: Role) -> None:
         """Under the fence."""
@@ -88,12 +92,25 @@ class FakeCases:
         return is_news
 
 
+#: ends after which the same alert on the same entity has to rest
+_ACTED = (
+    "fixed", "not_fixed", "no_data", "failed", "interrupted", "cancelled", "rejected", "expired", "notified",
+    "diagnosed", "nothing_to_do",
+)  # fmt: skip
+
+
+def _severity(case: Case) -> int:
+    # as the queue has it: what a person began comes before a warning
+    return case.alert.severity_rank if case.alert is not None else 1
+
+
 class FakeLedger:
     """The Ledger and Gate ports over the fake rows."""
 
     def __init__(self, clock: Clock, cases: FakeCases) -> None:
         self._clock, self._cases = clock, cases
         self.slots: dict[str, bool] = {}
+        self.taken_at: dict[str, datetime] = {}
         self.learned: list[Closed] = []
         self.resolved_at: dict[str, datetime] = {}
         self.why_paused: str | None = None
@@ -109,7 +126,9 @@ class FakeLedger:
         """Counted over the rows."""
         window = timedelta(seconds=limits.storm_seconds)
         same = [
-            row for row in self._cases.rows.values() if row.case.alert is not None and row.case.alert.name == alert.name
+            row
+            for row in self._cases.rows.values()
+            if row.case.alert and (row.case.alert.name, row.case.alert.source) == (alert.name, alert.source)
         ]
         storm = [row for row in same if abs(row.case.opened_at - opened_at) < window]
         ended = [
@@ -118,7 +137,7 @@ class FakeLedger:
             if row.closed_at
             and row.case.id != case
             and getattr(row.case, "entity", None) == entity
-            and getattr(row.case, "outcome", "") not in ("cooldown", "storm", "maintenance", "flapping")
+            and getattr(row.case, "outcome", "") in _ACTED
         ]
         fires = [row for row in same if row.case.alert and row.case.alert.fingerprint == alert.fingerprint]
         return History(
@@ -137,7 +156,12 @@ class FakeLedger:
         taken = sum(self.slots.values())
         if taken >= limits.open_proposals:
             return f"{taken} proposals are open, {limits.open_proposals} is the limit"
+        hour = self._clock.now() - timedelta(hours=1)
+        recent = sum(at > hour for at in self.taken_at.values())
+        if recent >= limits.proposals_per_hour:
+            return f"{recent} proposals within an hour, {limits.proposals_per_hour} is the limit"
         self.slots[case] = True
+        self.taken_at.setdefault(case, self._clock.now())
         return None
 
     async def learn(self, case: Closed) -> None:
@@ -158,7 +182,8 @@ class FakeLedger:
 class FakeRuns:
     """The Runs and Clearances ports."""
 
-    def __init__(self) -> None:
+    def __init__(self, cases: FakeCases) -> None:
+        self._cases = cases
         self.attempts: dict[str, dict[str, Any]] = {}
         self.asked: dict[str, str] = {}
         self.answers: dict[str, Clearance] = {}
@@ -174,6 +199,11 @@ class FakeRuns:
         self.asked.pop(run, None)
         self.answers.pop(run, None)
 
+    async def wanted(self) -> list[Case]:
+        """Asked, not answered, and still waiting."""
+        found = [self._cases.rows[case].case for run, case in self.asked.items() if run not in self.answers]
+        return [case for case in found if case.kind == "approved"]
+
     async def answer(self, run: str, clearance: Clearance) -> None:
         """Written."""
         self.answers[run] = clearance
@@ -188,12 +218,15 @@ class FakeRuns:
         if most is not None and len(live) >= most:
             raise Retry(f"{len(live)} rehearsals run")
         attempt = new_id()
-        self.attempts[attempt] = {"run": run, "mode": mode, "result": None, "events": []}
+        self.attempts[attempt] = {"run": run, "case": case, "mode": mode, "result": None, "events": []}
         return attempt
 
     async def record(self, attempt: str, events: Sequence[RunEvent]) -> None:
-        """Appended."""
-        self.attempts[attempt]["events"].extend(events)
+        """Appended, each number once."""
+        known: list[RunEvent] = self.attempts[attempt]["events"]
+        for event in events:
+            if event.seq not in {one.seq for one in known}:
+                known.append(event)
 
     async def finish(self, attempt: str, result: RunResult) -> None:
         """Once."""
@@ -221,7 +254,7 @@ class FakeLocks:
         for name in sorted(names):
             if name in self.held and self.held[name][0] != run:
                 return f"{name} is held by {self.held[name][1]}"
-        self.held |= {name: (run, reason) for name in names}
+        self.held |= {name: (run, reason or f"run {run}") for name in names}
         return None
 
     async def free(self, run: str) -> None:

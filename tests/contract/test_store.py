@@ -59,7 +59,7 @@ async def postgres(request: pytest.FixtureRequest, stack: AsyncExitStack) -> Pla
 async def fake(request: pytest.FixtureRequest, stack: AsyncExitStack) -> Place:
     clock = FakeClock()
     cases = FakeCases(clock)
-    return Place(cases, cases, FakeLedger(clock, cases), FakeRuns(), FakeLocks())
+    return Place(cases, cases, FakeLedger(clock, cases), FakeRuns(cases), FakeLocks())
 
 
 MAKERS: list[Callable[[pytest.FixtureRequest, AsyncExitStack], Awaitable[Place]]] = [postgres, fake]

@@ -96,13 +96,34 @@ def test_every_promise_and_rule_names_a_test_that_exists() -> None:
         assert name in found, f"{file}::{name} does not exist"
 
 
+def methods_of(path: Path, *, ports_only: bool = False) -> dict[str, set[str]]:
+    """Class → the names of its methods."""
+    return {
+        node.name: {one.name for one in node.body if isinstance(one, ast.AsyncFunctionDef | ast.FunctionDef)}
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.ClassDef)
+        and (not ports_only or any(getattr(base, "id", "") == "Protocol" for base in node.bases))
+    }
+
+
+PORTS = methods_of(PACKAGE / "ports.py", ports_only=True)
+
+
 def test_ports_stay_small() -> None:
-    tree = ast.parse((PACKAGE / "ports.py").read_text())
     shown = {"Archive": 9, "Runs": 7, "Access": 4, "Desk": 4}
-    for node in tree.body:
-        if isinstance(node, ast.ClassDef) and any(getattr(b, "id", "") == "Protocol" for b in node.bases):
-            methods = [one for one in node.body if isinstance(one, ast.AsyncFunctionDef | ast.FunctionDef)]
-            assert len(methods) <= shown.get(node.name, 5), f"{node.name} has {len(methods)} methods"
+    for name, methods in PORTS.items():
+        assert len(methods) <= shown.get(name, 5), f"{name} has {len(methods)} methods"
+
+
+def test_every_port_has_a_contract_suite() -> None:
+    text = "\n".join(path.read_text() for path in sorted((ROOT / "tests" / "contract").glob("test_*.py")))
+    assert len(PORTS) >= 20
+    assert [name for name in PORTS if not re.search(rf"\b{name}\b", text)] == []
+
+
+def test_every_port_has_a_fake() -> None:
+    fakes = [own for path in (PACKAGE / "testing").glob("*.py") for own in methods_of(path).values()]
+    assert [name for name, methods in PORTS.items() if not any(methods <= own for own in fakes)] == []
 
 
 def test_vendored_files_are_what_they_were() -> None:

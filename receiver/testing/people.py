@@ -1,0 +1,233 @@
+"""What the doors and the web ask of the store, in memory: deliveries, secrets, a person's word, and what is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from receiver.domain.alert import Alert, no_case_reason, read_delivery
+from receiver.domain.case import Case, Planned, Received
+from receiver.domain.view import case_view, run_view
+from receiver.errors import Refused
+from receiver.identity import new_id
+from receiver.ports import Clock, Event, Page, Post, Receipt, Token
+from receiver.testing.store import FakeCases, FakeRuns, Row
+
+
+class FakeInbox:
+    """The Inbox port: alerts by identity, and a case for each new one."""
+
+    def __init__(self, clock: Clock, cases: FakeCases) -> None:
+        self._clock, self._cases = clock, cases
+        self.posts: list[Post] = []
+        #: identity → the alert, its case, and why it has none of its own
+        self.alerts: dict[tuple[str, str, str], tuple[Alert, str | None, str | None]] = {}
+
+    async def store(self, posts: Sequence[Post]) -> list[Receipt]:
+        """One receipt each, in order."""
+        return [self._store(post) for post in posts]
+
+    def _store(self, post: Post) -> Receipt:
+        self.posts.append(post)
+        read = read_delivery(post.body, source=post.source)
+        new = sum([self._keep(alert) for alert in read.alerts])
+        return Receipt(alerts=len(read.alerts), new=new, unreadable=len(read.unreadable))
+
+    def _keep(self, alert: Alert) -> bool:
+        key = (alert.source, alert.fingerprint, alert.starts_at.isoformat())
+        if key in self.alerts:
+            known, case, why = self.alerts[key]
+            if alert.status == "resolved":
+                self.alerts[key] = (known.model_copy(update={"status": "resolved"}), case, why)
+                self._wake(case)
+            return False
+        why = no_case_reason(alert, connected_at=alert.starts_at)
+        case = None if why else self._open_case(alert)
+        if case is not None:
+            self.alerts[key] = (alert, case, "duplicate")
+        else:
+            received = Received(id=new_id(), opened_at=self._clock.now(), alert=alert)
+            if why is None:
+                self._cases.add(received)
+                self._cases.rows[received.id].events.append(Event(kind="case.received", actor="system"))
+            self.alerts[key] = (alert, None if why else received.id, why)
+        return True
+
+    def _open_case(self, alert: Alert) -> str | None:
+        for row in self._cases.rows.values():
+            known = row.case.alert
+            same = known is not None and (known.source, known.fingerprint) == (alert.source, alert.fingerprint)
+            if same and row.closed_at is None:
+                return row.case.id
+        return None
+
+    def _wake(self, case: str | None) -> None:
+        row = self._cases.rows.get(case or "")
+        if row is not None and row.case.kind in ("proposed", "executed"):
+            row.due_at = self._clock.now()
+
+
+class FakeAccess:
+    """The Access port: secrets that a test makes up."""
+
+    def __init__(self) -> None:
+        self.tokens: dict[str, Token] = {}
+        self.links: dict[str, str] = {}
+        self.sessions: dict[str, str] = {}
+
+    async def token(self, secret: str) -> Token | None:
+        """By its secret."""
+        return self.tokens.get(secret)
+
+    async def enter(self, link_secret: str) -> tuple[str, str] | None:
+        """Once."""
+        person = self.links.pop(link_secret, None)
+        if person is None:
+            return None
+        session = new_id()
+        self.sessions[session] = person
+        return session, person
+
+    async def person(self, session_secret: str) -> str | None:
+        """Whose session."""
+        return self.sessions.get(session_secret)
+
+    async def leave(self, session_secret: str) -> None:
+        """Ended."""
+        self.sessions.pop(session_secret, None)
+
+
+class FakeDesk:
+    """The Desk port over the fake rows."""
+
+    def __init__(self, clock: Clock, cases: FakeCases, runs: FakeRuns) -> None:
+        self._clock, self._cases, self._runs = clock, cases, runs
+        self.adoptions: list[tuple[str, str | None, str, str]] = []
+
+    async def open(self, case: Planned, events: Sequence[Event]) -> None:
+        """A case that a person began."""
+        await self._cases.open(case, events)
+
+    async def note(self, case: str, event: Event, *, wake: bool = False) -> None:
+        """One line more; a closed case is not woken."""
+        row = self._cases.rows.get(case)
+        if row is None:
+            return
+        row.events.append(event)
+        if wake and row.closed_at is None:
+            row.due_at = self._clock.now()
+
+    async def cancel(self, run: str, actor: str) -> bool:
+        """Every attempt of this run that has no end."""
+        live = [one for one in self._runs.attempts.values() if one["run"] == run and one["result"] is None]
+        for attempt in live:
+            self._runs.stop.add(run)
+            said = Event(kind="run.cancel_asked", actor=actor, text=f"cancel run {run}")
+            await self.note(attempt["case"], said)
+        return bool(live)
+
+    async def adopt(self, commit: str, *, old: str | None, digest: str, actor: str) -> None:
+        """The last one is in force."""
+        self.adoptions.append((commit, old, digest, actor))
+
+
+class FakeArchive:
+    """The Archive port over the fake rows; its cursor is the number of a row."""
+
+    def __init__(self, cases: FakeCases, runs: FakeRuns, inbox: FakeInbox) -> None:
+        self._cases, self._runs, self._inbox = cases, runs, inbox
+
+    async def alerts(self, *, limit: int, cursor: str | None, filters: dict[str, str]) -> Page:
+        """One row per identity."""
+        rows = [
+            {
+                "number": number, "source": alert.source, "fingerprint": alert.fingerprint, "status": alert.status,
+                "labels": dict(alert.labels), "alertname": alert.name, "case": case, "why": why or self._end(case),
+            }
+            for number, (alert, case, why) in enumerate(self._inbox.alerts.values(), 1)
+        ]  # fmt: skip
+        return _page(rows, limit, cursor, filters, ("source", "status", "fingerprint", "alertname", "why"))
+
+    async def cases(self, *, limit: int, cursor: str | None, filters: dict[str, str]) -> Page:
+        """Short rows."""
+        rows = [self._short(number, row) for number, row in enumerate(self._cases.rows.values(), 1)]
+        known = ("state", "outcome", "alertname", "entity", "playbook", "source", "needs")
+        return _page(rows, limit, cursor, filters, known)
+
+    async def case(self, id: str) -> dict[str, Any] | None:
+        """The whole case."""
+        row = self._cases.rows.get(id)
+        if row is None:
+            return None
+        short = self._short([*self._cases.rows].index(id) + 1, row) | {"due_at": row.due_at}
+        attempts = [one for key in self._runs.attempts if (one := self._attempt(key))["case_id"] == id]
+        return case_view(row.case, short, await self.events(id, after=-1), attempts)
+
+    async def events(self, id: str, *, after: int) -> list[dict[str, Any]]:
+        """Numbered from one."""
+        row = self._cases.rows.get(id)
+        found = [{"seq": seq, **event.model_dump()} for seq, event in enumerate(row.events if row else (), 1)]
+        return [event for event in found if event["seq"] > after]
+
+    async def stored(self, id: str) -> Case | None:
+        """As it is."""
+        return self._cases.rows[id].case if id in self._cases.rows else None
+
+    async def case_of_proposal(self, number: int) -> str | None:
+        """The last one that names it."""
+        found = [key for key, row in self._cases.rows.items() if self._short(0, row)["proposal"] == number]
+        return found[-1] if found else None
+
+    async def run(self, id: str) -> dict[str, Any] | None:
+        """With all attempts."""
+        attempts = [one for key in self._runs.attempts if (one := self._attempt(key))["run"] == id]
+        return run_view(attempts) if attempts else None
+
+    async def run_log(self, id: str, *, after: int = -1, limit: int = 1000) -> list[dict[str, Any]]:
+        """Of the latest attempt."""
+        found = [one["events"] for one in self._runs.attempts.values() if one["run"] == id]
+        events = [event.model_dump() for event in (found[-1] if found else ()) if event.seq > after]
+        return sorted(events, key=lambda event: int(event["seq"]))[:limit]
+
+    def _end(self, case: str | None) -> str:
+        return str(getattr(self._cases.rows[case].case, "outcome", "open")) if case else "open"
+
+    def _short(self, number: int, row: Row) -> dict[str, Any]:
+        case, alert = row.case, row.case.alert
+        entity, plan = getattr(case, "entity", None), getattr(case, "plan", None)
+        proposal, outcome = getattr(case, "proposal", None), getattr(case, "outcome", None)
+        return {
+            "id": case.id, "number": number, "state": case.kind, "outcome": outcome and str(outcome),
+            "why": getattr(case, "why", ""), "waiting": row.waiting, "alertname": alert.name if alert else None,
+            "entity": entity.name if entity else None, "playbook": plan.playbook if plan else None,
+            "source": alert.source if alert else None, "opened_at": case.opened_at, "updated_at": case.opened_at,
+            "closed_at": row.closed_at, "proposal": proposal.number if proposal else None,
+            "needs": "you" if case.kind == "proposed" else None,
+        }  # fmt: skip
+
+    def _attempt(self, key: str) -> dict[str, Any]:
+        one = self._runs.attempts[key]
+        result = one["result"]
+        return {
+            "id": key, "run": one["run"], "case_id": one["case"], "mode": one["mode"], "is_alive": True,
+            "begun_at": None, "ended_at": result.ended_at if result else None,
+            "status": result.status if result else None, "result": result.model_dump() if result else None,
+            "cancel_by": "somebody" if one["run"] in self._runs.stop else None,
+        }  # fmt: skip
+
+
+def _page(
+    rows: Sequence[Mapping[str, Any]], limit: int, cursor: str | None, filters: dict[str, str], known: tuple[str, ...]
+) -> Page:
+    unknown = sorted(set(filters) - set(known))
+    if unknown or filters.get("needs", "you") != "you":
+        raise Refused(f"there is no filter {unknown}", reason="filter")
+    if cursor and not cursor.isdigit():
+        raise Refused(f"{cursor!r} is no cursor", reason="cursor")
+    found = [
+        dict(row)
+        for row in reversed(rows)
+        if (not cursor or row["number"] < int(cursor)) and all(row[name] == value for name, value in filters.items())
+    ]
+    limit = max(1, limit)
+    return Page(items=tuple(found[:limit]), next=str(found[limit - 1]["number"]) if len(found) > limit else None)

@@ -1,0 +1,147 @@
+"""What the store promises to workers beyond a single claim: Cases, Ledger, Gate, Runs, Clearances, Locks."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from receiver.domain.alert import Alert
+from receiver.domain.case import Approved, Proposed
+from receiver.domain.history import History
+from receiver.domain.outcome import Outcome, Role
+from receiver.domain.policyfile import Limits
+from receiver.domain.run import RunEvent
+from receiver.errors import Conflict
+from receiver.identity import new_id
+from receiver.ports import Clearance
+from tests.fix_stores import BOTH, NOW, Stores, post
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_lost_lease_changes_nothing(stores: Stores) -> None:
+    await stores.open()
+    old = await stores.claim()
+    assert await stores.cases.renew(old) is True
+    await stores.pass_seconds(60)
+    new = await stores.claim()
+    assert new.revived and not old.revived and new.fence > old.fence
+    assert await stores.cases.renew(old) is False
+    assert await stores.cases.put_off(old, at=None, after_seconds=0, why="mine") is False
+    with pytest.raises(Conflict):
+        await stores.save(old.case.end(Outcome.REFUSED, "no"), old)
+    assert (await stores.archive.stored(new.case.id)) == new.case
+    await stores.save(new.case.end(Outcome.REFUSED, "no"), new)
+    assert await stores.cases.renew(new) is False
+
+
+async def test_a_renewed_lease_holds_longer(stores: Stores) -> None:
+    await stores.open()
+    lease = await stores.claim()
+    await stores.pass_seconds(20)
+    assert await stores.cases.renew(lease)
+    await stores.pass_seconds(20)
+    assert await stores.cases.claim(BOTH, "other") is None
+
+
+async def test_the_most_severe_case_goes_first(stores: Stores) -> None:
+    await stores.inbox.store([post("Low", severity="info"), post("Middle"), post("High", severity="critical")])
+    names = [(await stores.claim()).case.alert.name for _ in range(3)]  # type: ignore[union-attr]
+    assert names == ["High", "Middle", "Low"]
+
+
+async def test_two_workers_never_hold_one_case(stores: Stores) -> None:
+    for _ in range(4):
+        await stores.open()
+    claimed = await asyncio.gather(*[stores.cases.claim(BOTH, f"w{n}") for n in range(8)])
+    ids = [lease.case.id for lease in claimed if lease]
+    assert len(ids) == len(set(ids)) == 4
+
+
+async def history(stores: Stores, name: str, case: str = "") -> History:
+    rows = await stores.archive.alerts(limit=10, cursor=None, filters={"alertname": name})
+    print_ = rows.items[0]["fingerprint"] if rows.items else "0" * 16
+    alert = Alert(source="prom", fingerprint=print_, starts_at=NOW, status="firing", labels={"alertname": name})
+    now = await stores.ledger.now()
+    found: History = await stores.ledger.history(alert, None, Limits(), case or new_id(), now)
+    assert found.now.tzinfo is not None
+    return found
+
+
+@pytest.mark.parametrize(("outcome", "acted"), [(Outcome.FIXED, True), (Outcome.COOLDOWN, False)])
+async def test_only_a_case_that_acted_is_a_past(stores: Stores, outcome: Outcome, acted: bool) -> None:
+    assert (await history(stores, "A")).last_acted_at is None
+    await stores.inbox.store([post("A")])
+    assert (await history(stores, "A")).last_acted_at is None
+    closed = await stores.close(outcome)
+    assert ((await history(stores, "A")).last_acted_at is not None) is acted
+    assert (await history(stores, "A", closed)).last_acted_at is None
+    assert (await history(stores, "B")).last_acted_at is None
+
+
+async def test_a_storm_is_counted_and_its_first_case_named(stores: Stores) -> None:
+    assert ((await history(stores, "A")).storm_alerts, (await history(stores, "A")).storm_case) == (0, None)
+    await stores.inbox.store([post("A"), post("B")])
+    found = await history(stores, "A")
+    (row,) = (await stores.archive.cases(limit=5, cursor=None, filters={"alertname": "A"})).items
+    assert (found.storm_alerts, found.storm_case, found.fires_last_hour) == (1, row["id"], 1)
+
+
+async def test_slots_of_an_hour_are_bounded(stores: Stores) -> None:
+    first, second = await stores.open(), await stores.open()
+    limits = Limits(open_proposals=5, proposals_per_hour=1)
+    assert await stores.ledger.take_slot(first.id, limits) is None
+    said = await stores.ledger.take_slot(second.id, limits)
+    assert said is not None and "within an hour" in said
+
+
+async def test_nothing_starts_while_paused(stores: Stores) -> None:
+    assert await stores.ledger.paused() is None
+    await stores.pause("holiday")
+    assert "holiday" in (await stores.ledger.paused() or "")
+    await stores.pause(None)
+    assert await stores.ledger.paused() is None
+    assert await stores.ledger.fresh_since() <= await stores.ledger.now()
+
+
+async def test_events_of_a_run_are_kept_once_and_in_order(stores: Stores) -> None:
+    case, run = await stores.open(), new_id()
+    attempt = await stores.runs.begin(run, case.id, "run", "i")
+    first, second = (RunEvent(seq=n, at=NOW, kind="ok", text=f"line {n}") for n in (0, 1))
+    await stores.runs.record(attempt, [])
+    await stores.runs.record(attempt, [first])
+    await stores.runs.record(attempt, [first.model_copy(update={"text": "forged"}), second])
+    log = await stores.archive.run_log(run)
+    assert [(one["seq"], one["text"]) for one in log] == [(0, "line 0"), (1, "line 1")]
+    assert [one["seq"] for one in await stores.archive.run_log(run, after=0)] == [1]
+    assert [one["seq"] for one in await stores.archive.run_log(run, limit=1)] == [0]
+
+
+async def test_who_waits_for_a_clearance_is_listed_until_answered(
+    stores: Stores, proposed: tuple[Proposed, Approved]
+) -> None:
+    case, run = await stores.open(), proposed[1].runfile.run
+    assert await stores.runs.wanted() == []
+    assert await stores.runs.ask_clearance(run, case.id) is None
+    assert await stores.runs.wanted() == []  # not approved: nobody may clear it
+    approved = proposed[1].model_copy(update={"id": case.id})
+    await stores.save(approved, role=Role.EXECUTE)
+    assert await stores.runs.wanted() == [approved]
+    answer = Clearance(granted=False, answers=())
+    await stores.runs.answer(run, answer)
+    assert await stores.runs.wanted() == []
+    assert await stores.runs.ask_clearance(run, case.id) == answer
+    await stores.runs.drop_clearance(run)
+    assert await stores.runs.ask_clearance(run, case.id) is None
+
+
+async def test_a_lock_says_who_holds_it(stores: Stores) -> None:
+    case, first, second = await stores.open(), new_id(), new_id()
+    assert await stores.locks.take(first, case.id, ["host:a", "host:a"]) is None
+    said = await stores.locks.take(second, case.id, ["host:b", "host:a"])
+    assert said is not None and "host:a is held by" in said and first in said
+    await stores.locks.free(second)
+    assert await stores.locks.take(second, case.id, ["host:a"]) is not None
+    await stores.locks.free(first)
+    assert await stores.locks.take(second, case.id, ["host:a"]) is None
