@@ -98,6 +98,7 @@ async def postgres(request: pytest.FixtureRequest, stack: AsyncExitStack) -> Sto
             await connection.execute(
                 "UPDATE cases SET due_at = due_at - %s, lease_until = lease_until - %s", (back,) * 2
             )
+            await connection.execute("UPDATE clearances SET answered_at = answered_at - %s", (back,))
 
     async def give(token: Token) -> str:
         return await access.create_token(token.name, token.scope, source=token.source, created_by="os:test")

@@ -40,6 +40,10 @@ class FakeCases:
         self._clock = clock
         self.rows: dict[str, Row] = {}
 
+    def now(self) -> datetime:
+        """The clock of these rows."""
+        return self._clock.now()
+
     def add(self, case: Case, role: Role = Role.PLAN) -> None:
         """A new case, due now."""
         self.rows[case.id] = Row(case=case, role=role, due_at=self._clock.now())
@@ -187,11 +191,14 @@ class FakeRuns:
         self.attempts: dict[str, dict[str, Any]] = {}
         self.asked: dict[str, str] = {}
         self.answers: dict[str, Clearance] = {}
+        self.answered_at: dict[str, datetime] = {}
         self.stop: set[str] = set()
 
     async def ask_clearance(self, run: str, case: str) -> Clearance | None:
-        """Recorded, and answered when there is an answer."""
+        """Recorded, and answered when there is a fresh answer."""
         self.asked[run] = case
+        if run in self.answers and self._cases.now() - self.answered_at[run] > timedelta(seconds=60):
+            del self.answers[run]
         return self.answers.get(run)
 
     async def drop_clearance(self, run: str) -> None:
@@ -205,8 +212,9 @@ class FakeRuns:
         return [case for case in found if case.kind == "approved"]
 
     async def answer(self, run: str, clearance: Clearance) -> None:
-        """Written."""
-        self.answers[run] = clearance
+        """Once per asking."""
+        if run in self.asked and run not in self.answers:
+            self.answers[run], self.answered_at[run] = clearance, self._cases.now()
 
     async def begin(
         self, run: str, case: str, mode: Literal["check", "run"], instance: str, *, most: int | None = None

@@ -74,6 +74,7 @@ class World:
             if lease is None:
                 return
             if isinstance(lease.case, Approved):
+                await self.runs.ask_clearance(lease.case.runfile.run, lease.case.id)
                 await self.runs.answer(lease.case.runfile.run, await clearance(lease.case, self.ports))
             try:
                 following = await advance(lease.case, self.ports)

@@ -136,6 +136,21 @@ async def test_who_waits_for_a_clearance_is_listed_until_answered(
     assert await stores.runs.ask_clearance(run, case.id) is None
 
 
+async def test_a_clearance_is_given_once_per_asking_and_grows_old(stores: Stores) -> None:
+    case, run = await stores.open(), new_id()
+    yes, no = (Clearance(granted=granted, answers=()) for granted in (True, False))
+    await stores.runs.answer(run, yes)  # nobody asked
+    assert await stores.runs.ask_clearance(run, case.id) is None
+    await stores.runs.answer(run, no)
+    await stores.runs.answer(run, yes)
+    await stores.pass_seconds(50)
+    assert await stores.runs.ask_clearance(run, case.id) == no
+    await stores.pass_seconds(20)
+    assert await stores.runs.ask_clearance(run, case.id) is None
+    await stores.runs.answer(run, yes)
+    assert await stores.runs.ask_clearance(run, case.id) == yes
+
+
 async def test_a_lock_says_who_holds_it(stores: Stores) -> None:
     case, first, second = await stores.open(), new_id(), new_id()
     assert await stores.locks.take(first, case.id, ["host:a", "host:a"]) is None

@@ -91,10 +91,9 @@ async def fake(request: pytest.FixtureRequest) -> Place:
         return "c" * 40
 
     def land(files: dict[str, bytes]) -> str:
-        merge = uuid4().hex + "0" * 8
-        ((path, content),) = files.items()
-        ops.landed[merge] = (path, content)
-        return merge
+        merges = {uuid4().hex + "0" * 8: one for one in files.items()}
+        ops.landed |= merges
+        return next(iter(merges))
 
     return Place(ops, first, commit, land, lambda: land({PATH: CONTENT}))
 
@@ -240,6 +239,13 @@ async def test_what_lands_twice_is_no_first_landing(place: Place) -> None:
     for merge in merges:
         facts = await place.ops.landing(proposal, merge, PLAYBOOK)
         assert facts.reachable and not facts.first_landing, merge
+
+
+async def test_a_copy_of_its_bytes_elsewhere_is_no_first_landing(place: Place) -> None:
+    proposal = await place.propose()
+    facts = await place.ops.landing(proposal, place.land({PATH: CONTENT, MOVED: CONTENT}), PLAYBOOK)
+    assert facts.reachable and facts.content == CONTENT
+    assert not facts.first_landing
 
 
 async def test_a_head_that_nobody_proposed_was_not_reviewed(place: Place) -> None:
