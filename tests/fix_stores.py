@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -20,6 +21,7 @@ from receiver.adapters.store.inbox import PostgresInbox
 from receiver.adapters.store.ledger import PostgresLedger
 from receiver.adapters.store.locks import PostgresLocks
 from receiver.adapters.store.pool import open_pool
+from receiver.adapters.store.pulse import PostgresPulse
 from receiver.adapters.store.runs import PostgresRuns
 from receiver.domain.case import Approved, Case, Closed, Planned, Proposed
 from receiver.domain.outcome import Mode, Outcome, Role
@@ -29,7 +31,7 @@ from receiver.pipeline import advance
 from receiver.ports import Event, Lease, Post, Token
 from receiver.testing import World
 from receiver.testing.clock import FakeClock
-from receiver.testing.people import FakeAccess, FakeArchive, FakeDesk, FakeInbox
+from receiver.testing.people import FakeAccess, FakeArchive, FakeDesk, FakeInbox, FakeLogs
 from receiver.testing.store import FakeCases, FakeLedger, FakeLocks, FakeRuns
 from tests.unit.test_pipeline import FILES, alert
 
@@ -55,6 +57,8 @@ class Stores:
     runs: Any
     locks: Any
     archive: Any
+    logs: Any
+    pulse: Any
     access: Any
     pass_seconds: Callable[[float], Awaitable[None]]  #: for due times and leases
     invite: Callable[[str], Awaitable[str]]  #: the secret of a link
@@ -106,9 +110,14 @@ async def postgres(request: pytest.FixtureRequest, stack: AsyncExitStack) -> Sto
     async def revoke(name: str) -> None:
         assert await access.revoke_token(name)
 
+    pulse = PostgresPulse(request.getfixturevalue("database"))
+    listening = asyncio.create_task(pulse.run())
+    stack.callback(listening.cancel)
+    archive = PostgresArchive(pool)
     return Stores(
-        cases=PostgresCases(pool), desk=PostgresDesk(pool), inbox=PostgresInbox(pool), ledger=ledger,
-        runs=PostgresRuns(pool), locks=PostgresLocks(pool), archive=PostgresArchive(pool), access=access,
+        logs=archive, pulse=pulse, cases=PostgresCases(pool),
+        desk=PostgresDesk(pool), inbox=PostgresInbox(pool), ledger=ledger,
+        runs=PostgresRuns(pool), locks=PostgresLocks(pool), archive=archive, access=access,
         pass_seconds=pass_seconds, invite=access.create_setup_link, give=give, revoke=revoke, pause=ledger.pause,
     )  # fmt: skip
 
@@ -117,6 +126,7 @@ async def fake(request: pytest.FixtureRequest, stack: AsyncExitStack) -> Stores:
     clock = FakeClock(datetime.now(UTC))
     cases = FakeCases(clock)
     runs, inbox, access, ledger = FakeRuns(cases), FakeInbox(clock, cases), FakeAccess(), FakeLedger(clock, cases)
+    logs = FakeLogs(runs)
 
     async def pass_seconds(seconds: float) -> None:
         clock.pass_seconds(seconds)
@@ -137,7 +147,8 @@ async def fake(request: pytest.FixtureRequest, stack: AsyncExitStack) -> Stores:
 
     return Stores(
         cases=cases, desk=FakeDesk(clock, cases, runs), inbox=inbox, ledger=ledger, runs=runs, locks=FakeLocks(),
-        archive=FakeArchive(cases, runs, inbox), access=access, pass_seconds=pass_seconds, invite=invite, give=give,
+        logs=logs, pulse=cases.pulse, archive=FakeArchive(cases, logs, inbox),
+        access=access, pass_seconds=pass_seconds, invite=invite, give=give,
         revoke=revoke, pause=pause,
     )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -49,7 +50,7 @@ class FakeInbox:
             received = Received(id=new_id(), opened_at=self._clock.now(), alert=alert)
             if why is None:
                 self._cases.add(received)
-                self._cases.rows[received.id].events.append(Event(kind="case.received", actor="system"))
+                self._cases.told(received.id, Event(kind="case.received", actor="system"))
             self.alerts[key] = (alert, None if why else received.id, why)
         return True
 
@@ -113,7 +114,7 @@ class FakeDesk:
         row = self._cases.rows.get(case)
         if row is None:
             return
-        row.events.append(event)
+        self._cases.told(case, event)
         if wake and row.closed_at is None:
             row.due_at = self._clock.now()
 
@@ -131,11 +132,51 @@ class FakeDesk:
         self.adoptions.append((commit, old, digest, actor))
 
 
+class FakeLogs:
+    """The Logs port over the fake runs."""
+
+    def __init__(self, runs: FakeRuns) -> None:
+        self._runs = runs
+
+    async def run(self, id: str) -> dict[str, Any] | None:
+        """With all attempts."""
+        attempts = [one for one in self.attempts() if one["run"] == id]
+        return run_view(attempts) if attempts else None
+
+    async def run_log(self, id: str, *, after: int = -1, limit: int = 1000, tail: bool = False) -> list[dict[str, Any]]:
+        """Of the latest attempt."""
+        found = [(key, one["events"]) for key, one in self._runs.attempts.items() if one["run"] == id]
+        key, all_events = found[-1] if found else ("", [])
+        events = [{"attempt": key, **event.model_dump()} for event in all_events if event.seq > after]
+        events = sorted(events, key=lambda event: int(event["seq"]))
+        return events[-limit:] if tail else events[:limit]
+
+    async def run_tally(self, id: str) -> list[dict[str, Any]]:
+        """Of the latest attempt."""
+        log = await self.run_log(id, limit=10_000)
+        counts = Counter((one["host"], one["kind"]) for one in log if one["host"])
+        return [{"host": host, "kind": kind, "number": number} for (host, kind), number in sorted(counts.items())]
+
+    def attempts(self) -> list[dict[str, Any]]:
+        """All of them, as rows."""
+        return [self._attempt(key) for key in self._runs.attempts]
+
+    def _attempt(self, key: str) -> dict[str, Any]:
+        one = self._runs.attempts[key]
+        result = one["result"]
+        return {
+            "id": key, "run": one["run"], "case_id": one["case"], "mode": one["mode"], "is_alive": True,
+            "begun_at": None, "ended_at": result.ended_at if result else None,
+            "status": result.status if result else None, "result": result.model_dump() if result else None,
+            "cancel_by": "somebody" if one["run"] in self._runs.stop else None,
+        }  # fmt: skip
+
+
 class FakeArchive:
     """The Archive port over the fake rows; its cursor is the number of a row."""
 
-    def __init__(self, cases: FakeCases, runs: FakeRuns, inbox: FakeInbox) -> None:
-        self._cases, self._runs, self._inbox = cases, runs, inbox
+    def __init__(self, cases: FakeCases, logs: FakeLogs, inbox: FakeInbox) -> None:
+        self._cases, self._logs, self._inbox = cases, logs, inbox
 
     async def alerts(self, *, limit: int, cursor: str | None, filters: dict[str, str]) -> Page:
         """One row per identity."""
@@ -160,7 +201,7 @@ class FakeArchive:
         if row is None:
             return None
         short = self._short([*self._cases.rows].index(id) + 1, row) | {"due_at": row.due_at}
-        attempts = [one for key in self._runs.attempts if (one := self._attempt(key))["case_id"] == id]
+        attempts = [one for one in self._logs.attempts() if one["case_id"] == id]
         return case_view(row.case, short, await self.events(id, after=-1), attempts)
 
     async def events(self, id: str, *, after: int) -> list[dict[str, Any]]:
@@ -178,16 +219,20 @@ class FakeArchive:
         found = [key for key, row in self._cases.rows.items() if self._short(0, row)["proposal"] == number]
         return found[-1] if found else None
 
-    async def run(self, id: str) -> dict[str, Any] | None:
-        """With all attempts."""
-        attempts = [one for key in self._runs.attempts if (one := self._attempt(key))["run"] == id]
-        return run_view(attempts) if attempts else None
-
-    async def run_log(self, id: str, *, after: int = -1, limit: int = 1000) -> list[dict[str, Any]]:
-        """Of the latest attempt."""
-        found = [one["events"] for one in self._runs.attempts.values() if one["run"] == id]
-        events = [event.model_dump() for event in (found[-1] if found else ()) if event.seq > after]
-        return sorted(events, key=lambda event: int(event["seq"]))[:limit]
+    async def entities(self) -> list[dict[str, Any]]:
+        """One row per thing."""
+        found: dict[str, dict[str, Any]] = {}
+        for row in self._cases.rows.values():
+            short = self._short(0, row)
+            if short["entity"] is None:
+                continue
+            known = found.setdefault(short["entity"], {"name": short["entity"], "open": 0, "taken_at": None})
+            known["open"] += row.case.kind != "closed"
+            known |= {"case": short["id"], "state": short["state"], "outcome": short["outcome"]}
+            known["updated_at"] = short["updated_at"]
+            facts = getattr(row.case, "facts", ())
+            known["taken_at"] = facts[0].model_dump(mode="json")["taken_at"] if facts else known["taken_at"]
+        return [found[name] for name in sorted(found)]
 
     def _end(self, case: str | None) -> str:
         return str(getattr(self._cases.rows[case].case, "outcome", "open")) if case else "open"
@@ -203,16 +248,6 @@ class FakeArchive:
             "source": alert.source if alert else None, "opened_at": case.opened_at, "updated_at": case.opened_at,
             "closed_at": row.closed_at, "proposal": proposal.number if proposal else None,
             "needs": "you" if case.kind == "proposed" else None,
-        }  # fmt: skip
-
-    def _attempt(self, key: str) -> dict[str, Any]:
-        one = self._runs.attempts[key]
-        result = one["result"]
-        return {
-            "id": key, "run": one["run"], "case_id": one["case"], "mode": one["mode"], "is_alive": True,
-            "begun_at": None, "ended_at": result.ended_at if result else None,
-            "status": result.status if result else None, "result": result.model_dump() if result else None,
-            "cancel_by": "somebody" if one["run"] in self._runs.stop else None,
         }  # fmt: skip
 
 

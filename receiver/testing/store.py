@@ -17,6 +17,7 @@ from receiver.domain.run import RunEvent, RunResult
 from receiver.errors import Conflict, Retry
 from receiver.identity import new_id
 from receiver.ports import Clearance, Clock, Event, Lease
+from receiver.testing.pulse import FakePulse
 
 
 @dataclass
@@ -39,6 +40,7 @@ class FakeCases:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.rows: dict[str, Row] = {}
+        self.pulse = FakePulse()
 
     def now(self) -> datetime:
         """The clock of these rows."""
@@ -51,7 +53,7 @@ class FakeCases:
     async def open(self, case: Planned, events: Sequence[Event]) -> None:
         """A case that a person began."""
         self.add(case)
-        self.rows[case.id].events.extend(events)
+        self.told(case.id, *events)
 
     async def claim(self, roles: Sequence[Role], worker: str) -> Lease | None:
         """The most severe, then the longest due case."""
@@ -79,7 +81,7 @@ class FakeCases:
         if row.fence != lease.fence:
             raise Conflict(f"saving case {case.id}: its lease was lost")
         row.case, row.role, row.lease_until, row.waiting = case, role, None, ""
-        row.events.extend(events)
+        self.told(case.id, *events)
         row.due_at = None if case.kind == "closed" else self._clock.now()
         row.closed_at = self._clock.now() if case.kind == "closed" else None
 
@@ -92,8 +94,13 @@ class FakeCases:
         row.due_at = at or self._clock.now() + timedelta(seconds=after_seconds)
         row.lease_until, row.waiting = None, why
         if is_news:
-            row.events.append(Event(kind="case.waiting", actor="system", text=why))
+            self.told(lease.case.id, Event(kind="case.waiting", actor="system", text=why))
         return is_news
+
+    def told(self, case: str, *events: Event) -> None:
+        """Lines more on a case's timeline."""
+        self.rows[case].events.extend(events)
+        self.pulse.tell(case)
 
 
 #: ends after which the same alert on the same entity has to rest
@@ -235,6 +242,7 @@ class FakeRuns:
         for event in events:
             if event.seq not in {one.seq for one in known}:
                 known.append(event)
+        self._cases.pulse.tell(self.attempts[attempt]["case"])
 
     async def finish(self, attempt: str, result: RunResult) -> None:
         """Once."""

@@ -186,21 +186,21 @@ async def test_a_run_shows_its_real_attempt(stores: Stores) -> None:
     case, run = await stores.open(), new_id()
     check = await stores.runs.begin(run, case.id, "check", "i")
     await stores.runs.finish(check, RunResult(status="successful", started_at=NOW, ended_at=NOW))
-    assert (await stores.archive.run(run))["mode"] == "check"
+    assert (await stores.logs.run(run))["mode"] == "check"
     attempt = await stores.runs.begin(run, case.id, "run", "i")
-    found = await stores.archive.run(run)
+    found = await stores.logs.run(run)
     assert (found["id"], found["case"], found["mode"], found["status"]) == (run, case.id, "run", "running")
     await stores.runs.finish(attempt, RunResult(status="failed", why="no", started_at=NOW, ended_at=NOW))
-    found = await stores.archive.run(run)
+    found = await stores.logs.run(run)
     assert (found["status"], found["why"]) == ("failed", "no")
     assert [(one["mode"], one["status"]) for one in found["attempts"]] == [("check", "successful"), ("run", "failed")]
 
 
-@pytest.mark.parametrize("id", [new_id(), "nonsense", ""])
+@pytest.mark.parametrize("id", ["019ac0de-0000-7000-8000-000000000009", "nonsense", ""])
 async def test_what_is_not_there_is_none(stores: Stores, id: str) -> None:
     assert await stores.archive.case(id) is None
     assert await stores.archive.stored(id) is None
-    assert await stores.archive.run(id) is None
+    assert await stores.logs.run(id) is None
     assert await stores.archive.events(id, after=-1) == []
-    assert await stores.archive.run_log(id) == []
+    assert await stores.logs.run_log(id) == []
     assert await stores.archive.case_of_proposal(999) is None

@@ -112,10 +112,10 @@ async def test_events_of_a_run_are_kept_once_and_in_order(stores: Stores) -> Non
     await stores.runs.record(attempt, [])
     await stores.runs.record(attempt, [first])
     await stores.runs.record(attempt, [first.model_copy(update={"text": "forged"}), second])
-    log = await stores.archive.run_log(run)
+    log = await stores.logs.run_log(run)
     assert [(one["seq"], one["text"]) for one in log] == [(0, "line 0"), (1, "line 1")]
-    assert [one["seq"] for one in await stores.archive.run_log(run, after=0)] == [1]
-    assert [one["seq"] for one in await stores.archive.run_log(run, limit=1)] == [0]
+    assert [one["seq"] for one in await stores.logs.run_log(run, after=0)] == [1]
+    assert [one["seq"] for one in await stores.logs.run_log(run, limit=1)] == [0]
 
 
 async def test_who_waits_for_a_clearance_is_listed_until_answered(
