@@ -1,0 +1,82 @@
+"""`python -m bench [group ...] [--rounds 3] [--seconds 5] [--json FILE]`: measure, judge, write `bench/results.md`.
+
+Without a group all are measured but those that must be named. Exit code 1 when a target is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import machine, place, webhook
+from bench.report import Measure, Report, table
+
+RESULTS = Path(__file__).with_name("results.md")
+Measuring = Callable[[int, float], AsyncIterator[Measure]]
+
+
+class Skipped(Exception):
+    """A group that cannot be measured here; says why."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """One file of the suite."""
+
+    measure: Measuring
+    about: str
+    is_asked_for: bool = False  #: measured only when it is named
+
+
+GROUPS = {
+    webhook.NAME: Group(webhook.measure, "the webhook beside the same handler without a commit, and a bare feed"),
+}
+
+
+async def run(names: list[str], rounds: int, seconds: float) -> Report:
+    """Measure these groups one after the other."""
+    report = Report(machine.described(place.postgres_programs()))
+    report.machine["rounds"] = f"{rounds} of {seconds:g} s"
+    for name in names:
+        print(f"\n{name}: {GROUPS[name].about}", flush=True)
+        try:
+            found = [one async for one in GROUPS[name].measure(rounds, seconds)]
+        except Skipped as why:
+            report.skipped[name] = str(why)
+            print(f"not measured: {why}", flush=True)
+            continue
+        report.measures += found
+        print(table(found), flush=True)
+    return report
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("groups", nargs="*", metavar="group", help=", ".join(GROUPS))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=5.0, help="of one measurement in a round")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="all figures with their rounds")
+    given = parser.parse_args()
+    unknown = sorted(set(given.groups) - set(GROUPS))
+    if unknown:
+        parser.error(f"no group {unknown[0]!r}; there are {', '.join(GROUPS)}")
+    names = given.groups or [name for name, group in GROUPS.items() if not group.is_asked_for]
+    report = asyncio.run(run(names, given.rounds, given.seconds))
+    if given.json:
+        given.json.write_text(json.dumps(report.plain(), indent=2) + "\n")
+    RESULTS.write_text(report.markdown())
+    print(f"\nwritten to {RESULTS.relative_to(Path.cwd()) if RESULTS.is_relative_to(Path.cwd()) else RESULTS}")
+    missed = [one.name for one in report.measures if one.verdict == "missed"]
+    if missed:
+        print(f"missed: {'; '.join(missed)}", file=sys.stderr)
+    return bool(missed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

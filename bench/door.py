@@ -1,0 +1,42 @@
+"""`gitmedic serve` without the commit: the limit of the HTTP stack and of reading a payload.
+
+    python -m bench.door --data-dir DIR --listen HOST:PORT
+
+The same wiring, the same handler, the same check of the token and the same reading of every alert; only that
+nothing is stored. What a commit costs is what the real one is slower than this.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from receiver import wiring
+from receiver.adapters.store.inbox import PostgresInbox
+from receiver.cli.command import run_async
+from receiver.config import load
+from receiver.ports import Post, Receipt
+
+
+class ReadOnlyInbox(PostgresInbox):
+    """Reads, answers and forgets."""
+
+    async def store(self, posts: Sequence[Post]) -> list[Receipt]:
+        """The answer to alerts that were all new."""
+        read = [self._read(post) for post in posts]
+        return [Receipt(alerts=len(one.alerts), new=len(one.alerts), unreadable=len(one.unreadable)) for one in read]
+
+
+def main() -> None:
+    """Serve until a signal."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--data-dir", type=Path, required=True)
+    parser.add_argument("--listen", required=True)
+    given = parser.parse_args()
+    wiring.PostgresInbox = ReadOnlyInbox  # type: ignore[misc]
+    run_async(wiring.serve(load(given.data_dir, environment={"GITMEDIC_LISTEN": given.listen})))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,4 @@
+-- What earlier rounds stored goes away, so that each begins with the same small tables.
+TRUNCATE deliveries, cases, alerts, unreadable, case_events, proposal_slots, attempts, run_events, clearances, locks,
+    track_record;
+CHECKPOINT;
