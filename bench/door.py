@@ -17,6 +17,7 @@ from receiver.adapters.store.inbox import PostgresInbox
 from receiver.cli.command import run_async
 from receiver.config import load
 from receiver.ports import Post, Receipt
+from receiver.web.server import new_loop
 
 
 class ReadOnlyInbox(PostgresInbox):
@@ -35,7 +36,7 @@ def main() -> None:
     parser.add_argument("--listen", required=True)
     given = parser.parse_args()
     wiring.PostgresInbox = ReadOnlyInbox  # type: ignore[misc]
-    run_async(wiring.serve(load(given.data_dir, environment={"GITMEDIC_LISTEN": given.listen})))
+    run_async(wiring.serve(load(given.data_dir, environment={"GITMEDIC_LISTEN": given.listen})), new_loop)
 
 
 if __name__ == "__main__":

@@ -163,11 +163,12 @@ def _cell(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def run_async(work: Any) -> Any:
-    """Run one coroutine to its end."""
+def run_async(work: Any, new_loop: Callable[[], Any] | None = None) -> Any:
+    """Run one coroutine to its end, on a loop of the caller's choice."""
     import asyncio
 
-    return asyncio.run(work)
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        return runner.run(work)
 
 
 def _callback(help: str) -> Callable[..., None]:

@@ -48,9 +48,10 @@ def register(app: typer.Typer) -> None:
         supervisor.check_listen(found)
         _log(found, "serve")
         from receiver import wiring
+        from receiver.web.server import new_loop
 
         begun()
-        run_async(wiring.serve(found))
+        run_async(wiring.serve(found), new_loop)
 
     @command(app, "work")
     def work(

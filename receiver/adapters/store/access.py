@@ -6,6 +6,7 @@ fourteen days; a token until it is revoked.
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from hashlib import sha256
 from typing import Any
@@ -16,7 +17,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from receiver.adapters.store.pool import translated
 from receiver.adapters.store.queries import load
-from receiver.errors import Conflict, Refused
+from receiver.errors import Conflict, Refused, Unavailable
 from receiver.ports import Token
 
 SQL = load("access")
@@ -28,11 +29,46 @@ class PostgresAccess:
 
     def __init__(self, pool: AsyncConnectionPool[Any]) -> None:
         self._pool = pool
+        #: by digest, who is answered by the next question
+        self._waiting: dict[str, asyncio.Future[Token | None]] = {}
+        self._asking: asyncio.Task[None] | None = None
 
     async def token(self, secret: str) -> Token | None:
-        """The token with this secret, if it is known and not revoked."""
-        rows = await self._rows("token", sha256=_digest(secret))
-        return Token(**rows[0]) if rows else None
+        """The token with this secret, if it is known and not revoked.
+
+        Whoever comes while one question is on its way shares the next: a storm asks once for many requests, and each
+        answer is still younger than its request, so that a revoked token opens nothing.
+        """
+        digest = _digest(secret)
+        if digest not in self._waiting:
+            self._waiting[digest] = asyncio.get_running_loop().create_future()
+        future = self._waiting[digest]
+        if self._asking is None:
+            self._asking = asyncio.create_task(self._ask())
+        # shared: one who hangs up does not take it from the others
+        return await asyncio.shield(future)
+
+    async def _ask(self) -> None:
+        """One question after the other, until nobody waits."""
+        try:
+            while self._waiting:
+                waiting, self._waiting = self._waiting, {}
+                await self._answer(waiting)
+        finally:
+            self._asking = None
+
+    async def _answer(self, waiting: dict[str, asyncio.Future[Token | None]]) -> None:
+        try:
+            rows = {row.pop("sha256"): row for row in await self._rows("tokens", digests=list(waiting))}
+        except BaseException as error:
+            for future in waiting.values():
+                future.set_exception(error if isinstance(error, Exception) else Unavailable("the server is stopping"))
+                future.exception()  # told, also when all have hung up
+            if not isinstance(error, Exception):
+                raise
+            return
+        for digest, future in waiting.items():
+            future.set_result(Token(**rows[digest]) if digest in rows else None)
 
     async def enter(self, link_secret: str) -> tuple[str, str] | None:
         """Use a setup link once: (session secret, person)."""

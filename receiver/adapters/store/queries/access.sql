@@ -1,13 +1,14 @@
--- name: token
+-- name: tokens
 -- The use is noted at most once a minute, so that a webhook does not write twice.
 WITH found AS (
-    SELECT name, scope, source, used_at FROM tokens WHERE sha256 = %(sha256)s AND revoked_at IS NULL
+    SELECT name, scope, source, sha256, used_at FROM tokens
+    WHERE sha256 = ANY (%(digests)s) AND revoked_at IS NULL
 ),
 noted AS (
     UPDATE tokens SET used_at = now() FROM found
     WHERE tokens.name = found.name AND (found.used_at IS NULL OR found.used_at < now() - interval '1 minute')
 )
-SELECT name, scope, source FROM found;
+SELECT name, scope, source, sha256 FROM found;
 
 -- name: create_token
 INSERT INTO tokens (name, scope, source, sha256, created_by)
