@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import machine, place, webhook
+from bench import lists, machine, place, propose, run as runs, webhook
 from bench.report import Measure, Report, table
 
 RESULTS = Path(__file__).with_name("results.md")
@@ -35,10 +35,13 @@ class Group:
 
 GROUPS = {
     webhook.NAME: Group(webhook.measure, "the webhook beside the same handler without a commit, and a bare feed"),
+    runs.NAME: Group(runs.measure, "a run beside bare ansible-playbook"),
+    propose.NAME: Group(propose.measure, "a proposal beside many old ones"),
+    lists.NAME: Group(lists.measure, "pages of an installation with 100,000 cases"),
 }
 
 
-async def run(names: list[str], rounds: int, seconds: float) -> Report:
+async def measured(names: list[str], rounds: int, seconds: float) -> Report:
     """Measure these groups one after the other."""
     report = Report(machine.described(place.postgres_programs()))
     report.machine["rounds"] = f"{rounds} of {seconds:g} s"
@@ -67,7 +70,7 @@ def main() -> int:
     if unknown:
         parser.error(f"no group {unknown[0]!r}; there are {', '.join(GROUPS)}")
     names = given.groups or [name for name, group in GROUPS.items() if not group.is_asked_for]
-    report = asyncio.run(run(names, given.rounds, given.seconds))
+    report = asyncio.run(measured(names, given.rounds, given.seconds))
     if given.json:
         given.json.write_text(json.dumps(report.plain(), indent=2) + "\n")
     RESULTS.write_text(report.markdown())

@@ -26,6 +26,7 @@ import psycopg
 
 from receiver.adapters.repo.creation import create_ops_repository
 from receiver.adapters.store.access import PostgresAccess
+from receiver.adapters.store.desk import PostgresDesk
 from receiver.adapters.store.embedded import POSTGRES, EmbeddedPostgres
 from receiver.adapters.store.migrate import migrate
 from receiver.adapters.store.pool import open_pool
@@ -46,6 +47,7 @@ class Place:
 
     path: Path
     settings: Settings
+    first: str  #: the commit that the ops repository begins with
     dsn: str = ""
 
     def sql(self, text: str, values: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
@@ -83,8 +85,8 @@ def directory() -> Iterator[Place]:
         prepare(data)
         person = os_user()
         files = {**content(), "policy.yml": first_policy(person)}
-        create_ops_repository(settings.repo.path, files, f"{person} <{person}@localhost>")
-        yield Place(data, settings)
+        first = create_ops_repository(settings.repo.path, files, f"{person} <{person}@localhost>")
+        yield Place(data, settings, first)
     finally:
         shutil.rmtree(base, ignore_errors=True)
 
@@ -97,7 +99,9 @@ async def database() -> AsyncIterator[Place]:
         await server.start()
         try:
             await migrate(server.dsn())
-            yield Place(place.path, place.settings, server.dsn())
+            async with open_pool(server.dsn(), most=1) as pool:
+                await PostgresDesk(pool).adopt(place.first, old=None, digest="", actor="os:bench")
+            yield Place(place.path, place.settings, place.first, server.dsn())
         finally:
             await server.stop()
 

@@ -1,29 +1,60 @@
-"""How long a proposal takes at a growing number of run files; the ratio should stay near 1.
+"""How long a proposal takes when the ops repository already holds many run files.
 
-    python bench/propose.py [100 10000 ...]
-
-Prints, for each size, medians of 20 proposals, of their merges on the local forge and of the landing facts,
-each also as a ratio to the first size.
+What is measured: milliseconds of a proposal, of its merge on the local forge and of the landing facts (medians of
+20), at 100, 10,000 and 100,000 run files. Target: a proposal takes at most twice as long at the largest as at the
+smallest; git's own tree objects grow, a work tree would grow much faster.
 """
 
 from __future__ import annotations
 
-import asyncio
 import statistics
-import sys
 import tempfile
 import time
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
+from bench import place
+from bench.report import Measure
 from receiver.adapters.repo.creation import create_ops_repository
 from receiver.adapters.repo.git import OpsRepository
 from receiver.adapters.repo.settings import RepoSettings
 from receiver.domain.proposal import Proposal
 
-ROUNDS = 20
+NAME = "propose"
+SIZES = (100, 10_000, 100_000)
+PROPOSALS = 20
+_MOST = 2.0
 START = datetime(2024, 1, 1, tzinfo=UTC)
+WHAT = ("a proposal", "its merge", "its landing facts")
+
+
+async def measure(
+    rounds: int, seconds: float, *, sizes: Sequence[int] = SIZES, proposals: int = PROPOSALS
+) -> AsyncIterator[Measure]:
+    """All sizes in turn; `seconds` has no say, a count has."""
+    del seconds
+    times: dict[int, list[tuple[float, ...]]] = {size: [] for size in sizes}
+    with tempfile.TemporaryDirectory(prefix="gitmedic-bench-", dir=place.BASE) as folder:
+        repositories = {size: _made(Path(folder), size) for size in sizes}
+        for number in range(rounds):
+            for size, repository in repositories.items():
+                await repository.sweep()
+                times[size].append(await _round(repository, size + number * proposals, proposals))
+        for repository in repositories.values():
+            await repository.close()
+    smallest = times[sizes[0]]
+    for position, what in enumerate(WHAT):
+        for size in sizes:
+            yield Measure(NAME, f"{what} at {size:,} run files", "ms", [one[position] for one in times[size]])
+        for size in sizes[1:]:
+            ratios = [one[position] / other[position] for one, other in zip(times[size], smallest, strict=True)]
+            name = f"{what} at {size:,} to that at {sizes[0]:,}"
+            if position:
+                yield Measure(NAME, name, "ratio", ratios)
+            else:
+                yield Measure(NAME, name, "ratio", ratios, "<=", _MOST)
 
 
 def path_of(number: int) -> str:
@@ -31,18 +62,20 @@ def path_of(number: int) -> str:
     return f"runs/{START + timedelta(days=number // 50):%Y/%m/%d}/{UUID(int=number)}.yml"
 
 
-async def measure(folder: Path, size: int) -> tuple[float, float, float]:
-    """Medians in milliseconds: propose, merge, landing."""
+def _made(folder: Path, size: int) -> OpsRepository:
     files = {path_of(number): b"run: %d\n" % number for number in range(size)}
     first = create_ops_repository(folder / f"{size}.git", {"policy.yml": b"{}", **files}, "Bench <bench@localhost>")
 
     async def adopted() -> str:
         return first
 
-    repository = OpsRepository(RepoSettings(path=folder / f"{size}.git"), adopted)
-    await repository.sweep()
+    return OpsRepository(RepoSettings(path=folder / f"{size}.git"), adopted)
+
+
+async def _round(repository: OpsRepository, first: int, proposals: int) -> tuple[float, ...]:
+    """Medians in milliseconds: propose, merge, landing."""
     times: list[list[float]] = [[], [], []]
-    for number in range(size, size + ROUNDS):
+    for number in range(first, first + proposals):
         branch, path = f"gitmedic/{UUID(int=number)}", path_of(number)
         begun = time.perf_counter()
         head, base = await repository.propose(branch=branch, path=path, content=b"run: %d\n" % number, message="Bench")
@@ -61,23 +94,4 @@ async def measure(folder: Path, size: int) -> tuple[float, float, float]:
         times[2].append(time.perf_counter() - begun)
         if not (facts.reachable and facts.first_landing):
             raise SystemExit(f"landing {path}: {facts}")
-    await repository.close()
-    propose, merged, landed = (1000 * statistics.median(one) for one in times)
-    return propose, merged, landed
-
-
-def main() -> None:
-    """Print the table."""
-    sizes = [int(word) for word in sys.argv[1:]] or [100, 10_000]
-    print("run files   propose ms (ratio)   merge ms (ratio)   landing ms (ratio)")
-    base: tuple[float, float, float] | None = None
-    for size in sizes:
-        with tempfile.TemporaryDirectory() as folder:
-            found = asyncio.run(measure(Path(folder), size))
-        base = base or found
-        cells = (f"{one:8.1f} ({one / other:.2f})" for one, other in zip(found, base, strict=True))
-        print(f"{size:9}   " + "   ".join(cells))
-
-
-if __name__ == "__main__":
-    main()
+    return tuple(1000 * statistics.median(one) for one in times)
