@@ -13,7 +13,8 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import lists, machine, place, propose, run as runs, webhook
+from bench import lists, machine, place, propose, stages, start, webhook
+from bench import run as runs
 from bench.report import Measure, Report, table
 
 RESULTS = Path(__file__).with_name("results.md")
@@ -35,9 +36,11 @@ class Group:
 
 GROUPS = {
     webhook.NAME: Group(webhook.measure, "the webhook beside the same handler without a commit, and a bare feed"),
+    stages.NAME: Group(stages.measure, "the way of a case, from its own events"),
     runs.NAME: Group(runs.measure, "a run beside bare ansible-playbook"),
     propose.NAME: Group(propose.measure, "a proposal beside many old ones"),
     lists.NAME: Group(lists.measure, "pages of an installation with 100,000 cases"),
+    start.NAME: Group(start.measure, "start and memory"),
 }
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
-import json
 import os
 import shutil
 import signal
@@ -14,7 +13,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -166,10 +164,12 @@ def ready(port: int, child: subprocess.Popen[bytes], log: Path) -> None:
     while time.monotonic() < end:
         if child.poll() is not None:
             raise SystemExit(f"a server ended with {child.returncode}: {log.read_text(errors='replace')[-2000:]}")
-        with contextlib.suppress(OSError):
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2) as answer:
-                if answer.status == 200:
-                    return
+        with (
+            contextlib.suppress(OSError),
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2) as answer,
+        ):
+            if answer.status == 200:
+                return
         time.sleep(0.02)
     raise SystemExit(f"a server was not ready after {_READY_SECONDS:.0f} s: {log.read_text(errors='replace')[-2000:]}")
 

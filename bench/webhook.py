@@ -54,7 +54,7 @@ async def measure(rounds: int, seconds: float) -> AsyncIterator[Measure]:
     async with place.database() as where:
         token = await place.token(where, "alerts:write")
         with place.server(where) as real, place.server(where, "bench.door") as door:
-            for number in range(rounds):
+            for _ in range(rounds):
                 for (alerts, connections), cell in cells.items():
                     spec = Spec("127.0.0.1", 0, "/alertmanager", token, alerts, connections, seconds, min(1.0, seconds))
                     cell.door.append(await place.off_loop(post, _to(spec, door)))
