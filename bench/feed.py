@@ -33,7 +33,7 @@ def alerts_per_second(dsn: str, alerts: int, posts: int, seconds: float) -> floa
     ]
     took = 0.0
     fed = 0
-    with psycopg.connect(dsn) as connection:
+    with psycopg.connect(dsn, options="-c plan_cache_mode=force_custom_plan") as connection:
         for number, batch in enumerate(batches):
             begun = time.perf_counter()
             batch.feed(connection)
@@ -58,18 +58,22 @@ class _Batch:
         alerts.sort(key=lambda alert: (alert.source, alert.fingerprint, alert.starts_at))
         self._rows = json.dumps([_alert_row(alert) for alert in alerts], ensure_ascii=False)
         #: by fingerprint, without the alert's number, which the database gives
-        self._cases = {
-            alert.fingerprint: json.dumps(_case_row(alert), ensure_ascii=False).removeprefix("{") for alert in alerts
-        }
+        self._cases: dict[str, str] = {}
+        self._links: dict[str, str] = {}
+        for alert in alerts:
+            row = _case_row(alert)
+            link = {name: row[name] for name in ("id", "source", "fingerprint")}
+            self._cases[alert.fingerprint] = json.dumps(row, ensure_ascii=False).removeprefix("{")
+            self._links[alert.fingerprint] = json.dumps(link).removeprefix("{")
 
     def feed(self, connection: psycopg.Connection[Any]) -> None:
         """The statements of one commit."""
         with connection.transaction():
             connection.execute(SQL["store_deliveries"], self._columns).fetchall()
             stored = connection.execute(SQL["store_alerts"], {"rows": self._rows}).fetchall()
-            rows = ",".join(f'{{"alert_id": {row[0]}, {self._cases[row[2]]}' for row in stored)
-            connection.execute(SQL["open_cases"], {"rows": f"[{rows}]"})
-            connection.execute(SQL["link_alerts"], {"rows": f"[{rows}]"})
+            for query, prepared in (("open_cases", self._cases), ("link_alerts", self._links)):
+                rows = ",".join(f'{{"alert_id": {row[0]}, {prepared[row[2]]}' for row in stored)
+                connection.execute(SQL[query], {"rows": f"[{rows}]"})
 
 
 def _alert_row(alert: Alert) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Natural group commit: while one commit is on its way, what arrives gathers; the next commit takes all of it.
 
-No timer and no batch size to set: at low load a request is alone in its commit, at high load many share one. Each
+No timer and no batch size to set: at low load a request is alone in its commit, at high load many share one. What
+is more than one commit's worth is begun early: it is read while the database is busy with the one before. Each
 request is answered after its own commit, and one commit's trouble is told to exactly its requests.
 """
 
@@ -15,9 +16,9 @@ from receiver.errors import Retry, Unavailable
 from receiver.ports import Inbox, Post, Receipt
 
 log = structlog.get_logger()
-#: bounds of one commit, so that no statement grows without end
+#: bounds of one commit: some hundred alerts, so that the next one can be read meanwhile; more gains nothing
 MOST_POSTS = 512
-MOST_BYTES = 32 << 20
+MOST_BYTES = 256 << 10
 #: bound of what waits for a commit; above it a sender is told to come again
 MOST_WAITING_BYTES = 256 << 20
 
@@ -29,7 +30,8 @@ class GroupCommit:
         self._inbox = inbox
         self._waiting: list[tuple[Post, asyncio.Future[Receipt]]] = []
         self._waiting_bytes = 0
-        self._arrived = asyncio.Event()
+        #: something arrived, or a commit has ended
+        self._changed = asyncio.Event()
         self._closed = False
 
     async def store(self, post: Post) -> Receipt:
@@ -41,24 +43,33 @@ class GroupCommit:
         future: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
         self._waiting.append((post, future))
         self._waiting_bytes += len(post.body)
-        self._arrived.set()
+        self._changed.set()
         return await future
 
     async def run(self) -> None:
         """Commit until cancelled; then what still waits is told to come again."""
+        under_way: set[asyncio.Task[None]] = set()
+
+        def ended(task: asyncio.Task[None]) -> None:
+            under_way.discard(task)
+            self._changed.set()
+
         try:
             while True:
-                await self._arrived.wait()
-                batch = self._take()
-                if not batch:
-                    self._arrived.clear()
-                    continue
-                await self._commit(batch)
+                await self._changed.wait()
+                self._changed.clear()
+                while self._waiting and len(under_way) < (2 if self._waiting_bytes > MOST_BYTES else 1):
+                    task = asyncio.create_task(self._commit(self._take()))
+                    under_way.add(task)
+                    task.add_done_callback(ended)
         finally:
             self._closed = True
+            for task in list(under_way):
+                task.cancel()
             for _, future in self._waiting:
                 if not future.done():
                     future.set_exception(Unavailable("the server is stopping"))
+            await asyncio.gather(*under_way, return_exceptions=True)
 
     def _take(self) -> list[tuple[Post, asyncio.Future[Receipt]]]:
         size = count = 0
