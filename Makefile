@@ -36,6 +36,11 @@ guards: ## take each guard out and see its test fail; ARGS="S7 P5" for some
 	@$(PYTHON) setup/prepare.py --tests
 	@$(BIN)/python -m tests.guards $(ARGS)
 
+.PHONY: bench
+bench: ## measure, beside limits of the same run; ARGS="webhook lists" for some, "--seconds 1 --rounds 1" for a quick look
+	@$(PYTHON) setup/prepare.py --tests
+	@$(BIN)/python -m bench $(ARGS)
+
 .PHONY: format
 format: ## put the code in order
 	$(BIN)/ruff format .

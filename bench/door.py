@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--listen", required=True)
     given = parser.parse_args()
-    wiring.PostgresInbox = ReadOnlyInbox  # type: ignore[misc]
+    wiring.PostgresInbox = ReadOnlyInbox  # type: ignore[attr-defined]
     run_async(wiring.serve(load(given.data_dir, environment={"GITMEDIC_LISTEN": given.listen})), new_loop)
 
 

@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, LiteralString
+from typing import Any
 
 import psycopg
 
@@ -63,10 +63,9 @@ def postgres_programs() -> Path:
     return Path(spec.origin).parent / f"pginstall{POSTGRES}" / "bin"
 
 
-def query(name: str) -> LiteralString:
+def query(name: str) -> str:
     """A file of ours with SQL in it."""
-    text: Any = (Path(__file__).parent / f"{name}.sql").read_text()
-    return text
+    return (Path(__file__).parent / f"{name}.sql").read_text()
 
 
 @contextlib.contextmanager

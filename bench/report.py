@@ -68,8 +68,6 @@ class Report:
 
     machine: dict[str, str]
     measures: list[Measure] = field(default_factory=list)
-    #: groups that were not measured, each with the reason
-    skipped: dict[str, str] = field(default_factory=dict)
 
     def markdown(self) -> str:
         """The page `bench/results.md`."""
@@ -78,15 +76,12 @@ class Report:
         for group in dict.fromkeys(measure.group for measure in self.measures):
             lines += ["", f"## {group}", "", "| " + " | ".join(HEAD) + " |", "|" + "---|" * len(HEAD)]
             lines += ["| " + " | ".join(m.row()) + " |" for m in self.measures if m.group == group]
-        if self.skipped:
-            lines += ["", "## Not measured", ""]
-            lines += [f"- {group}: {why}" for group, why in self.skipped.items()]
         return "\n".join(lines) + "\n"
 
     def plain(self) -> dict[str, Any]:
         """For `--json`."""
         rows = [asdict(one) | {"median": one.median, "verdict": one.verdict} for one in self.measures]
-        return {"machine": self.machine, "measures": rows, "skipped": self.skipped}
+        return {"machine": self.machine, "measures": rows}
 
 
 HEAD = ("measure", "median", "unit", "rounds", "target", "verdict", "note")

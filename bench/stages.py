@@ -3,7 +3,8 @@
 What is measured: seconds from the stored alert to the open proposal, without the dry run (Ansible's own time, see the
 group `run`), as the sum of the stages on the way with all waiting between them; and seconds from a person's word to
 the first task of the run. The whole product runs: `gitmedic up` with its four processes, the demo's real things
-that break, its source that confirms. A round breaks and mends three of them side by side.
+that break, its source that confirms. A round breaks and mends two of them one after the other, in processes that
+have done so once before.
 
 Target: p50 of the sum below 0.3 s, so that a person sees a proposal as soon as Alertmanager has sent the alert.
 """
@@ -20,10 +21,12 @@ from typing import Any
 from bench import place
 from bench.report import Measure
 from receiver.demo import cards, rig
+from receiver.domain.case import Closed, Proposed
 
 NAME = "stages"
 _MOST_SECONDS = 0.3
-_CARDS = ("cache", "web", "queue")
+_CARDS = ("cache", "web")
+_CARD_SECONDS = 120.0
 
 
 async def measure(rounds: int, seconds: float) -> AsyncIterator[Measure]:
@@ -50,13 +53,37 @@ async def measure(rounds: int, seconds: float) -> AsyncIterator[Measure]:
 async def _round() -> list[tuple[Any, ...]]:
     async with _demo() as running:
         wanted = [card for card in cards.CARDS if card.name in _CARDS]
-        results = await asyncio.gather(*[cards.play(running, card) for card in wanted])
-        wrong = [f"{one['card']}: {one['outcome']}" for one in results if one["outcome"] not in ("fixed", "not_fixed")]
-        if wrong:
-            raise SystemExit(f"the demo did not end as it should: {'; '.join(wrong)}")
+        await asyncio.gather(*[cards.play(running, card) for card in wanted])  # the first ones find cold processes
+        before = max(row["number"] for row in await _cases(running))
+        for card in wanted:
+            await _play(running, card)
         async with running.office.store.pool.connection() as connection:
-            cursor = await connection.execute(place.query("stages").replace("%%", "%").encode())
-            return await cursor.fetchall()
+            cursor = await connection.execute(place.query("stages").encode(), {"after": before})
+            rows: list[tuple[Any, ...]] = await cursor.fetchall()
+            return rows
+
+
+async def _play(running: rig.Rig, card: cards.Card) -> None:
+    """Break it once more, approve what is proposed, wait for the end."""
+    before = max(row["number"] for row in await _cases(running))
+    await asyncio.to_thread(card.break_it, running.place)
+    approved = False
+    async with asyncio.timeout(_CARD_SECONDS):
+        while True:
+            await asyncio.sleep(0.05)
+            new = [row["id"] for row in await _cases(running, alertname=card.alert) if row["number"] > before]
+            found = await running.office.store.archive.stored(new[0]) if new else None
+            if isinstance(found, Proposed) and not approved:
+                await cards.approve(running, found)
+                approved = True
+            if isinstance(found, Closed):
+                if found.outcome != card.outcome:
+                    raise SystemExit(f"the demo did not end as it should: {card.name}: {found.outcome}")
+                return
+
+
+async def _cases(running: rig.Rig, **filters: str) -> tuple[dict[str, Any], ...]:
+    return (await running.office.store.archive.cases(limit=5, cursor=None, filters=filters)).items
 
 
 @contextlib.asynccontextmanager

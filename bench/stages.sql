@@ -1,8 +1,10 @@
--- One row per case: seconds from the stored alert to the proposal without the dry run, each stage on the way, and
+-- One row per case after a number: seconds from the stored alert to the proposal without the dry run, each stage on the way, and
 -- seconds from a person's word to the first task of the run. A stage's time is that from the event before it.
 WITH steps AS (
     SELECT case_id, kind, at - lag(at) OVER (PARTITION BY case_id ORDER BY seq) AS took
-    FROM case_events WHERE kind LIKE 'case.%%' AND kind <> 'case.waiting'
+    FROM case_events
+    WHERE kind LIKE 'case.%%' AND kind <> 'case.waiting'
+      AND case_id IN (SELECT id FROM cases WHERE number > %(after)s)
 ),
 ways AS (
     SELECT case_id,

@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "receiver"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
+BENCH = sorted((ROOT / "bench").glob("[a-z]*.py"))
 #: what is larger, and why
 LARGE_FILES = {
     "config.py": "one settings model with its errors in words",
@@ -27,7 +28,7 @@ RULES = [f"S{n}" for n in range(1, 8)] + ["S9", "S14", "S22"]
 
 
 def inside(path: Path) -> str:
-    return path.relative_to(PACKAGE).as_posix()
+    return path.relative_to(PACKAGE).as_posix() if path.is_relative_to(PACKAGE) else path.relative_to(ROOT).as_posix()
 
 
 def rooms() -> list[str]:
@@ -52,14 +53,14 @@ def test_the_paths_in_where_to_change_what_are_there() -> None:
     assert [path for path in paths if not (PACKAGE / path).exists()] == []
 
 
-@pytest.mark.parametrize("path", MODULES, ids=inside)
+@pytest.mark.parametrize("path", [*MODULES, *BENCH], ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_a_module_opens_with_what_it_decides(path: Path) -> None:
     assert path.stem not in NO_NAMES
     tree = ast.parse(path.read_text())
     assert ast.get_docstring(tree), "a module opens with a docstring"
 
 
-@pytest.mark.parametrize("path", MODULES, ids=inside)
+@pytest.mark.parametrize("path", [*MODULES, *BENCH], ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_files_and_functions_stay_small(path: Path) -> None:
     text = path.read_text()
     lines = text.count("\n")

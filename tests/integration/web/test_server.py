@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -140,3 +141,34 @@ async def test_a_port_that_is_taken_is_refused_in_words() -> None:
         server.bind("127.0.0.1", port)
     assert f"127.0.0.1:{port}" in refused.value.message and "--listen" in refused.value.next_step
     first.close()
+
+
+async def test_a_keep_alive_answer_does_not_wait_for_an_acknowledgement(door: Door) -> None:
+    listening = server.bind("127.0.0.1", 0)
+    listening.listen()
+    try:
+        # asyncio turns Nagle's delay off only where the protocol is named
+        assert listening.proto == socket.IPPROTO_TCP
+    finally:
+        listening.close()
+
+
+async def test_many_requests_share_a_question_for_their_token(door: Door) -> None:
+    access = door.office.store.access
+    secret = await access.create_token("storm", "alerts:write", created_by="os:test")
+    asked = await asyncio.gather(*[access.token(one) for one in [secret, "gm_unknown"] * 50])
+    assert [token.name if token else None for token in asked] == ["storm", None] * 50
+    under_way = asyncio.create_task(access.token(secret))
+    await asyncio.sleep(0)
+    hung_up = asyncio.create_task(access.token(secret))
+    await asyncio.sleep(0)
+    hung_up.cancel()
+    found = await under_way
+    assert found is not None and found.name == "storm"
+    await access.revoke_token("storm")
+    assert await access.token(secret) is None
+
+
+async def test_no_plan_outlives_the_table_it_was_made_for(door: Door) -> None:
+    (row,) = await door.rows("SHOW plan_cache_mode")
+    assert row["plan_cache_mode"] == "force_custom_plan"

@@ -1,0 +1,78 @@
+"""The suite itself, played small: it measures what it says and loses nothing. No second is judged here."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bench import __main__ as suite
+from bench import bodies, lists, propose, start, webhook
+from bench.report import Measure, Report
+from receiver.domain.alert import read_delivery
+
+
+def ratio(*rounds: float) -> Measure:
+    return Measure("group", "name", "ratio", rounds, ">=", 0.75)
+
+
+def test_a_verdict_needs_rounds_that_agree() -> None:
+    assert ratio(0.8, 0.82, 0.9).verdict == "met"
+    assert ratio(0.6, 0.62, 0.7).verdict == "missed"
+    assert ratio(0.8, 1.2, 1.0).verdict == "spread too wide"
+    assert Measure("group", "name", "ms", [10, 30, 20], "<", 50).verdict == "met"
+    assert Measure("group", "name", "ms", [10, 60, 20], "<", 50).verdict == "spread too wide"
+    assert Measure("group", "name", "ms", [10, 60, 20]).verdict == ""
+
+
+def test_the_page_names_machine_and_measures() -> None:
+    report = Report({"cores": "2"}, [ratio(0.8)])
+    text = report.markdown()
+    assert "- cores: 2" in text and "| name | 0.8 | ratio |" in text
+    assert json.loads(json.dumps(report.plain()))["measures"][0]["verdict"] == "met"
+
+
+@pytest.mark.parametrize("alerts", webhook.ALERTS)
+def test_bodies_are_read_whole_and_share_no_alert(alerts: int) -> None:
+    body = bodies.maker(alerts)
+    read = [read_delivery(body(number), source="bench") for number in (0, 1)]
+    assert [len(one.alerts) for one in read] == [alerts, alerts]
+    assert all(one.unreadable == () for one in read)
+    assert len({alert.fingerprint for one in read for alert in one.alerts}) == 2 * alerts
+
+
+@pytest.mark.anyio
+async def test_the_webhook_answers_what_it_stores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webhook, "CONNECTIONS", (16,))
+    found = {one.name: one for one in [one async for one in webhook.measure(1, 0.3)]}
+    for alerts in webhook.ALERTS:
+        what = f"{alerts} a post, 16 connections"
+        assert found[f"{what}: alerts/s"].median > 0
+        assert found[f"{what}: bare feed, alerts/s"].median > 0
+        assert found[f"{what}: refused"].median == 0
+        assert found[f"{what}: answered 200 and not stored"].median == 0
+    assert len(found) == 2 * 11 + 1
+
+
+@pytest.mark.anyio
+async def test_pages_and_proposals(tmp_path: Path) -> None:
+    pages = [one async for one in lists.measure(1, 0.0, cases=300, events=600)]
+    assert len(pages) == 22 and all(one.median > 0 for one in pages)
+    (size,) = [one for one in pages if one.name == "a case with 600 run events: size"]
+    assert size.median > 50  # the log is on the page
+    sizes = [one async for one in propose.measure(1, 0.0, sizes=(5, 50), proposals=2)]
+    assert [one.name for one in sizes if one.unit == "ratio"] == [f"{what} at 50 to that at 5" for what in propose.WHAT]
+
+
+def test_growth_is_a_slope() -> None:
+    assert start.slope([100, 110, 120, 130]) == pytest.approx(10)
+
+
+def test_every_group_is_in_the_docs() -> None:
+    text = (place_root() / "docs" / "speed.md").read_text()
+    assert [name for name in suite.GROUPS if f"`{name}`" not in text] == []
+
+
+def place_root() -> Path:
+    return Path(suite.__file__).parents[1]
