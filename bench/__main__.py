@@ -48,6 +48,7 @@ async def measured(names: list[str], rounds: int, seconds: float) -> Report:
         found = [one async for one in GROUPS[name].measure(rounds, seconds)]
         report.measures += found
         print(table(found), flush=True)
+        RESULTS.write_text(report.markdown())  # a later group that fails takes nothing away
     return report
 
 
@@ -65,7 +66,6 @@ def main() -> int:
     report = asyncio.run(measured(given.groups or list(GROUPS), given.rounds, given.seconds))
     if given.json:
         given.json.write_text(json.dumps(report.plain(), indent=2) + "\n")
-    RESULTS.write_text(report.markdown())
     print(f"\nwritten to {RESULTS.relative_to(Path.cwd()) if RESULTS.is_relative_to(Path.cwd()) else RESULTS}")
     missed = [one.name for one in report.measures if one.verdict == "missed"]
     if missed:

@@ -48,10 +48,11 @@ class GroupCommit:
 
     async def run(self) -> None:
         """Commit until cancelled; then what still waits is told to come again."""
-        under_way: set[asyncio.Task[None]] = set()
+        under_way: dict[asyncio.Task[None], list[tuple[Post, asyncio.Future[Receipt]]]] = {}
 
         def ended(task: asyncio.Task[None]) -> None:
-            under_way.discard(task)
+            # also one that was cancelled before it began: nobody waits for ever
+            _fail(under_way.pop(task), Unavailable("the server is stopping"))
             self._changed.set()
 
         try:
@@ -59,16 +60,15 @@ class GroupCommit:
                 await self._changed.wait()
                 self._changed.clear()
                 while self._waiting and len(under_way) < (2 if self._waiting_bytes > MOST_BYTES else 1):
-                    task = asyncio.create_task(self._commit(self._take()))
-                    under_way.add(task)
+                    batch = self._take()
+                    task = asyncio.create_task(self._commit(batch))
+                    under_way[task] = batch
                     task.add_done_callback(ended)
         finally:
             self._closed = True
             for task in list(under_way):
                 task.cancel()
-            for _, future in self._waiting:
-                if not future.done():
-                    future.set_exception(Unavailable("the server is stopping"))
+            _fail(self._waiting, Unavailable("the server is stopping"))
             await asyncio.gather(*under_way, return_exceptions=True)
 
     def _take(self) -> list[tuple[Post, asyncio.Future[Receipt]]]:
