@@ -48,6 +48,7 @@ async def measured(names: list[str], rounds: int, seconds: float) -> Report:
         found = [one async for one in GROUPS[name].measure(rounds, seconds)]
         report.measures += found
         print(table(found), flush=True)
+        report.machine["load when it ended"] = machine.load()
         RESULTS.write_text(report.markdown())  # a later group that fails takes nothing away
     return report
 
