@@ -42,14 +42,15 @@ GROUPS = {
 async def measured(names: list[str], rounds: int, seconds: float) -> Report:
     """Measure these groups one after the other."""
     report = Report(machine.described(place.postgres_programs()))
-    report.machine["rounds"] = f"{rounds} of {seconds:g} s"
+    before = RESULTS.read_text() if RESULTS.exists() else ""
     for name in names:
         print(f"\n{name}: {GROUPS[name].about}", flush=True)
+        load = machine.load()
         found = [one async for one in GROUPS[name].measure(rounds, seconds)]
         report.measures += found
+        report.circumstances[name] = f"{rounds} rounds of {seconds:g} s; load {load} before, {machine.load()} after."
         print(table(found), flush=True)
-        report.machine["load when it ended"] = machine.load()
-        RESULTS.write_text(report.markdown())  # a later group that fails takes nothing away
+        RESULTS.write_text(report.markdown(before))  # a later group that fails takes nothing away
     return report
 
 

@@ -11,14 +11,13 @@ from pathlib import Path
 
 
 def described(bin_dir: Path) -> dict[str, str]:
-    """Cores, memory, load, kernel, and the versions that matter; `bin_dir` holds PostgreSQL's programs."""
+    """Cores, memory, kernel, and the versions that matter; `bin_dir` holds PostgreSQL's programs."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     said = subprocess.run([bin_dir / "postgres", "--version"], capture_output=True, text=True, check=False).stdout
     packages = ("uvicorn", "httptools", "uvloop", "fastapi", "psycopg", "ansible-core")
     return {
         "cores": str(os.cpu_count()),
         "memory": f"{memory:.0f} GiB",
-        "load when it began": load(),
         "kernel": f"{platform.system()} {platform.release().split('-')[0]} {platform.machine()}",
         "Python": platform.python_version(),
         "PostgreSQL": said.strip().rpartition(" ")[2],

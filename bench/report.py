@@ -6,6 +6,7 @@ run. A ratio whose rounds lie far apart is not judged at all: the machine was bu
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -68,20 +69,25 @@ class Report:
 
     machine: dict[str, str]
     measures: list[Measure] = field(default_factory=list)
+    #: by group: how often and how long, and the load of the machine before and after
+    circumstances: dict[str, str] = field(default_factory=dict)
 
-    def markdown(self) -> str:
-        """The page `bench/results.md`."""
-        lines = ["# Results of `make bench`", "", "Medians of the rounds, made by `make bench`; do not edit.", ""]
-        lines += [f"- {name}: {value}" for name, value in self.machine.items()]
+    def markdown(self, previous: str = "") -> str:
+        """The page `bench/results.md`; what a run did not measure stays as it was."""
+        _, *parts = re.split(r"^## ", previous, flags=re.MULTILINE)
+        sections = {part.partition("\n")[0]: part.partition("\n")[2].strip() for part in parts}
         for group in dict.fromkeys(measure.group for measure in self.measures):
-            lines += ["", f"## {group}", "", "| " + " | ".join(HEAD) + " |", "|" + "---|" * len(HEAD)]
+            lines = [self.circumstances.get(group, ""), "", "| " + " | ".join(HEAD) + " |", "|" + "---|" * len(HEAD)]
             lines += ["| " + " | ".join(m.row()) + " |" for m in self.measures if m.group == group]
-        return "\n".join(lines) + "\n"
+            sections[group] = "\n".join(lines)
+        text = "# Results of `make bench`\n\nMedians of the rounds, written by `make bench`; do not edit.\n\n"
+        text += "\n".join(f"- {name}: {value}" for name, value in self.machine.items()) + "\n"
+        return text + "".join(f"\n## {group}\n\n{section}\n" for group, section in sections.items())
 
     def plain(self) -> dict[str, Any]:
         """For `--json`."""
         rows = [asdict(one) | {"median": one.median, "verdict": one.verdict} for one in self.measures]
-        return {"machine": self.machine, "measures": rows}
+        return {"machine": self.machine, "circumstances": self.circumstances, "measures": rows}
 
 
 HEAD = ("measure", "median", "unit", "rounds", "target", "verdict", "note")

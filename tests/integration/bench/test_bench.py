@@ -27,8 +27,9 @@ def test_a_verdict_needs_rounds_that_agree() -> None:
 
 
 def test_the_page_names_machine_and_measures() -> None:
-    report = Report({"cores": "2"}, [ratio(0.8)])
-    text = report.markdown()
+    report = Report({"cores": "2"}, [ratio(0.8)], {"group": "1 round"})
+    text = report.markdown("# Old\n\n## other\n\nkept\n\n## group\n\ngone\n")
+    assert "## other\n\nkept\n" in text and "gone" not in text and "## group\n\n1 round\n" in text
     assert "- cores: 2" in text and "| name | 0.8 | ratio |" in text
     assert json.loads(json.dumps(report.plain()))["measures"][0]["verdict"] == "met"
 
