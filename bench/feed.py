@@ -33,7 +33,7 @@ def alerts_per_second(dsn: str, alerts: int, posts: int, seconds: float) -> floa
     ]
     took = 0.0
     fed = 0
-    with psycopg.connect(dsn, options="-c plan_cache_mode=force_custom_plan") as connection:
+    with psycopg.connect(dsn) as connection:
         for number, batch in enumerate(batches):
             begun = time.perf_counter()
             batch.feed(connection)

@@ -31,7 +31,6 @@ async def open_pool(dsn: str, *, name: str = "gitmedic", most: int = 8) -> Async
         timeout=WAIT_SECONDS,
         open=False,
         kwargs={"autocommit": True, "application_name": name, "connect_timeout": 3},
-        configure=_configure,
         check=AsyncConnectionPool.check_connection,
         reconnect_timeout=30,
     )
@@ -40,14 +39,6 @@ async def open_pool(dsn: str, *, name: str = "gitmedic", most: int = 8) -> Async
         yield pool
     finally:
         await pool.close(timeout=5)
-
-
-async def _configure(connection: psycopg.AsyncConnection[Any]) -> None:
-    """Plan each statement for its values and for the tables as they are now.
-
-    A kept plan was made when a table was empty or a filter was not given, and reads all of it when it is no longer so.
-    """
-    await connection.execute("SET plan_cache_mode = force_custom_plan")
 
 
 @contextmanager

@@ -167,8 +167,3 @@ async def test_many_requests_share_a_question_for_their_token(door: Door) -> Non
     assert found is not None and found.name == "storm"
     await access.revoke_token("storm")
     assert await access.token(secret) is None
-
-
-async def test_no_plan_outlives_the_table_it_was_made_for(door: Door) -> None:
-    (row,) = await door.rows("SHOW plan_cache_mode")
-    assert row["plan_cache_mode"] == "force_custom_plan"
