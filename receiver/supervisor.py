@@ -25,6 +25,7 @@ import structlog
 
 from receiver.adapters.store.embedded import EmbeddedPostgres, explained
 from receiver.adapters.store.migrate import migrate
+from receiver.adapters.store.space import watch_space
 from receiver.config import Settings
 from receiver.errors import GitmedicError, Refused, Unavailable
 
@@ -215,6 +216,7 @@ class Supervisor:
         async with asyncio.TaskGroup() as group:
             if self.settings.embedded:
                 group.create_task(self._keep_postgres())
+                group.create_task(watch_space(self.settings.data_dir))
             for child in self.children:
                 group.create_task(self._keep(child))
             group.create_task(self._announce())

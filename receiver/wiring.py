@@ -41,6 +41,7 @@ from receiver.adapters.store.locks import PostgresLocks
 from receiver.adapters.store.pool import open_pool
 from receiver.adapters.store.pulse import PostgresPulse
 from receiver.adapters.store.runs import PostgresRuns
+from receiver.adapters.store.space import check_space
 from receiver.adapters.telemetry.metrics import Metrics, Snapshot
 from receiver.config import Settings, explained
 from receiver.doctor import examine
@@ -156,7 +157,7 @@ async def serve(settings: Settings) -> None:
             repo=office.repo,
             notices=Notices(office.repo, lambda: _waiting(office.repo), is_demo=settings.demo),
             pulse=pulse,
-            ready=store.heartbeats.ready,
+            ready=lambda: _ready(settings, store),
             metrics=lambda: _metrics_page(metrics, store.heartbeats),
             counted=_counter(metrics),
             sources=names,
@@ -267,6 +268,13 @@ def stop_on_signals() -> asyncio.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ask)
     return stop
+
+
+async def _ready(settings: Settings, store: Store) -> None:
+    """A small test row finds room on a full disk where an alert does not: so the room itself is asked, too."""
+    if settings.embedded:
+        check_space(settings.data_dir)
+    await store.heartbeats.ready()
 
 
 async def _beat(store: Store, worker: Worker, name: str, roles: Sequence[Role]) -> None:

@@ -24,9 +24,10 @@ class Heartbeats:
     async def beat(self, name: str, roles: str, version: str, metrics: dict[str, Any]) -> None:
         """This worker lives; its counts so far."""
         values = {"name": name, "roles": roles, "version": version, "metrics": Jsonb(metrics)}
-        async with self._pool.connection() as connection:
-            await connection.execute(SQL["beat"], values)
-            await connection.execute(SQL["forget_silent"])
+        with translated("noting a sign of life"):
+            async with self._pool.connection() as connection:
+                await connection.execute(SQL["beat"], values)
+                await connection.execute(SQL["forget_silent"])
 
     async def snapshot(self) -> dict[str, Any]:
         """Workers, case counts, slots and locks, for the metrics page."""

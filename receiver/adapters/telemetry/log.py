@@ -5,6 +5,7 @@ Refuses secrets: values under names that mean one are replaced before anything i
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import sys
@@ -21,7 +22,12 @@ _SECRET = re.compile(r"token|password|secret|authorization|cookie", re.IGNORECAS
 def configure_log(settings: LogSettings, *, process: str) -> None:
     """Once per process, before anything is logged."""
     as_json = settings.format == "json" or (settings.format == "auto" and not sys.stderr.isatty())
-    renderer: Any = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
+    renderer: Any = (
+        structlog.processors.JSONRenderer()
+        if as_json
+        # the default prints local variables where `rich` is installed, and they hold secrets
+        else structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    )
     level = logging.getLevelNamesMapping()[settings.level.upper()]
     structlog.configure(
         processors=[
@@ -33,12 +39,23 @@ def configure_log(settings: LogSettings, *, process: str) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: Printer(),
         cache_logger_on_first_use=False,
     )
     structlog.contextvars.bind_contextvars(process=process)
     # lines of several lines, for each try; what matters of them is said by who asked the pool
     logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
+
+
+class Printer:
+    """Writes lines to standard error. When that lies on a full disk, the line is lost and the work goes on."""
+
+    def msg(self, line: str) -> None:
+        """One line."""
+        with contextlib.suppress(OSError, ValueError):
+            print(line, file=sys.stderr, flush=True)
+
+    debug = info = warning = error = critical = msg
 
 
 def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -33,6 +33,7 @@ class GroupCommit:
         #: something arrived, or a commit has ended
         self._changed = asyncio.Event()
         self._closed = False
+        self._trouble = ""
 
     async def store(self, post: Post) -> Receipt:
         """Durable when it returns; raises `Unavailable` when it is not stored."""
@@ -86,6 +87,7 @@ class GroupCommit:
         # whoever hung up meanwhile has no acknowledgement to lose; storing it is harmless
         try:
             receipts = await self._inbox.store([post for post, _ in batch])
+            self._say("")
             for (_, future), receipt in zip(batch, receipts, strict=True):
                 if not future.done():
                     future.set_result(receipt)
@@ -93,9 +95,18 @@ class GroupCommit:
             _fail(batch, Unavailable("the server is stopping"))
             raise
         except Retry as error:
+            self._say(error.message)
             _fail(batch, error)
         except Exception as error:
             await self._stumbled(batch, error)
+
+    def _say(self, trouble: str) -> None:
+        """Once per trouble, not once per request: a sender that is told to come again comes often."""
+        if trouble and not self._trouble:
+            log.warning("deliveries.not_stored", error=trouble, answered=503)
+        elif self._trouble and not trouble:
+            log.info("deliveries.stored_again")
+        self._trouble = trouble
 
     async def _stumbled(self, batch: list[tuple[Post, asyncio.Future[Receipt]]], error: Exception) -> None:
         """A bug that one of them met: the writer lives on, and the others are committed without it."""
