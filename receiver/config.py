@@ -99,7 +99,7 @@ class WebSettings(_Section):
         "127.0.0.1:8090", description="`HOST:PORT`; also `--listen` and `GITMEDIC_LISTEN`"
     )
     hosts: tuple[str, ...] = Field(
-        (), description="names under which people and Alertmanager reach this server, beside loopback"
+        (), description="names under which people and Alertmanager reach this server, beside loopback and `public_url`"
     )
     public_url: Annotated[str, AfterValidator(_web_address)] = Field(
         "", description="address that links in messages begin with; empty: made from `listen`"
@@ -114,6 +114,12 @@ class WebSettings(_Section):
     def port(self) -> int:
         """The port to bind."""
         return int(self.listen.rpartition(":")[2])
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name this server answers to; what links begin with is one of them without being said again."""
+        public = urlsplit(self.public_url).hostname or ""
+        return tuple(dict.fromkeys(name.lower() for name in (*self.hosts, self.host, public) if name))
 
     @property
     def url(self) -> str:

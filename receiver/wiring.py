@@ -61,6 +61,7 @@ from receiver.worker import Worker
 
 VERSION = "0.1.0"
 _ALIVE_SECONDS = 15.0
+_DAY_SECONDS = 86400.0
 
 
 class SystemClock:
@@ -168,7 +169,7 @@ async def serve(settings: Settings) -> None:
             repository=str(settings.repo.path),
             playground=FileCards(settings.data_dir) if settings.demo else None,
             new_token=lambda name, actor: store.access.create_token(name, "alerts:write", created_by=actor),
-            hosts=(*settings.web.hosts, settings.web.host),
+            hosts=settings.web.names,
             version=VERSION,
             stop=stop,
         )
@@ -223,10 +224,15 @@ async def work(settings: Settings, roles: Sequence[Role], site: str = "") -> Non
             chores=[
                 (_ALIVE_SECONDS, lambda: store.ledger.appear(instance)),
                 (_ALIVE_SECONDS, lambda: _beat(store, worker, name, roles)),
-                *([(_ALIVE_SECONDS, store.locks.sweep)] if plans else []),
+                *(upkeep(office) if plans else []),
             ],
         )
         await worker.run(stop)
+
+
+def upkeep(office: Office) -> list[tuple[float, Callable[[], Awaitable[object]]]]:
+    """What is tidied for everybody, by the role that writes most of the repository: the planner."""
+    return [(_ALIVE_SECONDS, office.store.locks.sweep), (_DAY_SECONDS, office.repo.sweep)]
 
 
 class NoRunner:

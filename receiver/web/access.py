@@ -138,7 +138,8 @@ def _netloc(origin: str) -> str:
 
 async def session_person(request: Request, parts: Parts) -> Person | None:
     """The person of the policy behind this session; one who is no longer in it has none."""
-    name = await session_name(request, parts)
+    secret = request.cookies.get(COOKIE)
+    name = await parts.access.person(secret) if secret else None
     if name is None:
         return None
     people = (await parts.doors.policy()).people
@@ -146,9 +147,9 @@ async def session_person(request: Request, parts: Parts) -> Person | None:
 
 
 async def session_name(request: Request, parts: Parts) -> str | None:
-    """Whose session the cookie is."""
-    secret = request.cookies.get(COOKIE)
-    return await parts.access.person(secret) if secret else None
+    """Who reads: a session lets nobody in who was taken out of policy.yml since."""
+    person = await session_person(request, parts)
+    return person.name if person else None
 
 
 def check_origin(request: Request) -> None:

@@ -197,3 +197,10 @@ def test_a_file_with_a_password_must_be_private(tmp_path):
 def test_an_address_for_people_and_one_for_this_machine(tmp_path, listen, local):
     web = _load(tmp_path, "[web]\npublic_url = 'https://ops.example/'\n", listen=listen).web
     assert (web.local_url, web.url) == (local, "https://ops.example")
+
+
+def test_the_public_address_is_a_name_of_the_server(tmp_path):
+    text = "[web]\nhosts = ['a', 'Ops.lan']\npublic_url = 'https://Ops.lan:8443/x/'\n"
+    assert _load(tmp_path, text).web.names == ("a", "ops.lan", "127.0.0.1")
+    assert _load(tmp_path, "[web]\npublic_url = 'https://ops.lan'\n").web.names == ("127.0.0.1", "ops.lan")
+    assert _load(tmp_path, "").web.names == ("127.0.0.1",)

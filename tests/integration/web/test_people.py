@@ -1,13 +1,18 @@
 """Pages and decisions: who may, from where, and what a page never lets through."""
 
 import asyncio
+import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from receiver.adapters.repo.creation import clone_work_tree
 from receiver.domain.run import RunEvent
 from tests.door import HOSTILE, URL, Door, proposed
+from tests.fix_repo import Person
 
 
 @pytest.mark.anyio
@@ -194,3 +199,28 @@ async def test_lists_have_pages_and_known_filters(door: Door) -> None:
     assert (await door.http.get("/api/cases/not-an-id", headers=reader)).status_code == 404
     assert (await door.http.get("/api/info", headers=reader)).json()["sources"] == ["prom", "other"]
     assert (await door.http.get("/api/catalog", headers=reader)).json()["items"][0]["id"] == "web_restart"
+
+
+@pytest.mark.anyio
+async def test_who_left_the_policy_reads_nothing_more(door: Door, tmp_path: Path) -> None:
+    anna, guest = await door.session("anna"), await door.session("guest")
+    assert (await guest.get("/")).status_code == 200
+    await adopt_without_guest(door, tmp_path)
+    for path in ("/", "/alerts", "/cases/019ac0de-0000-7000-8000-000000000002", "/proposals/1"):
+        answer = await guest.get(path)
+        assert (answer.status_code, answer.headers["location"]) == (303, "/login")
+    assert (await guest.get("/api/cases")).status_code == 401
+    assert (await anna.get("/")).status_code == 200
+    await anna.aclose()
+    await guest.aclose()
+
+
+async def adopt_without_guest(door: Door, tmp_path: Path) -> None:
+    clone_work_tree(tmp_path / "data" / "ops.git", tmp_path / "work")
+    person = Person(tmp_path / "work")
+    policy = yaml.safe_load((person.folder / "policy.yml").read_text())
+    policy["people"] = [one for one in policy["people"] if one["name"] != "guest"]
+    person.write("policy.yml", json.dumps(policy).encode())
+    person.commit("Guest leaves")
+    old = await door.office.repo.adopted()
+    await door.office.store.desk.adopt(person.push_main(), old=old, digest="", actor="os:test")
