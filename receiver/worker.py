@@ -116,10 +116,18 @@ class Worker:
     async def _hold(self, lease: Lease) -> None:
         """Advance under a lease that is kept alive; a lost lease cancels the stage."""
         work = asyncio.create_task(self._advance(lease))
+        length = lease.until.timestamp() - time.time() + RENEW_SECONDS
+        until = time.monotonic() + length
         try:
             while not work.done():
                 await asyncio.wait([work], timeout=RENEW_SECONDS)
-                if not work.done() and not await self._renewed(lease):
+                if work.done():
+                    break
+                is_ours = await self._renewed(lease)
+                if is_ours:
+                    until = time.monotonic() + length
+                # not answered: while the database is away, nobody else is given the case either
+                elif is_ours is False or time.monotonic() > until:
                     log.error("worker.lease_lost", case=lease.case.id, kind=lease.case.kind)
                     work.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -130,11 +138,12 @@ class Worker:
             self._free.release()
             self.wake()  # what it made is probably due for us again
 
-    async def _renewed(self, lease: Lease) -> bool:
+    async def _renewed(self, lease: Lease) -> bool | None:
+        """Whether the case is still ours; None when the database does not answer."""
         try:
             return await self._cases.renew(lease)
         except Retry:
-            return time.time() < lease.until.timestamp() + RENEW_SECONDS
+            return None
 
     async def _advance(self, lease: Lease) -> None:
         """One step, and whatever it ends in is written down."""

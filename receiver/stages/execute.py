@@ -21,6 +21,8 @@ from receiver.ports import Clearance, Locks, Runner, Runs
 
 #: how long to wait for role plan's word before the locks are given back
 CLEARANCE_SECONDS = 20.0
+#: pauses between the tries to write down how a run ended
+PATIENCE = (0.5, 1.0, 2.0, 4.0, 8.0, 8.0)
 _HERE = tuple(row for row in APPROVAL if not {"forge", "source"}.intersection(row.needs))
 _UNKNOWN = "the executor died in the middle of the run; what it did is not known"
 _ENDS = {
@@ -79,8 +81,20 @@ async def _once(case: Approved, job: Job, grounds: Grounds, runner: Runner, inst
     if not await grounds.branches.claim(job.run_id, instance, secrets.token_hex(16)):
         return None
     result = await runner.run(job, lambda events: runs.record(attempt, events), lambda: runs.cancelled(attempt))
-    await runs.finish(attempt, result)
+    await _finish(runs, attempt, result)
     return result
+
+
+async def _finish(runs: Runs, attempt: str, result: RunResult) -> None:
+    """The run has ended: a database that is started again meanwhile is waited for, else its end would be unknown."""
+    for seconds in PATIENCE:
+        try:
+            await runs.finish(attempt, result)
+        except Retry:
+            await asyncio.sleep(seconds)
+        else:
+            return
+    await runs.finish(attempt, result)
 
 
 async def _cleared(case: Approved, runs: Runs) -> Clearance | Ended:
