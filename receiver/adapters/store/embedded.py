@@ -269,13 +269,16 @@ class EmbeddedPostgres:
         with contextlib.suppress(OSError):
             known = self._socket_dir()
             found = known.lstat()
-            if stat.S_ISDIR(found.st_mode) and found.st_uid == owner and found.st_mode & 0o077 == 0:
+            private = stat.S_ISDIR(found.st_mode) and found.st_uid == owner and found.st_mode & 0o077 == 0
+            # a copy of a data directory names the directory of its original, which may be in use
+            if private and (known == self.data_dir / "socket" or (known / "of").read_text() == str(self.data_dir)):
                 return known
         made = self.data_dir / "socket"
         if len(os.fsencode(made)) <= _SOCKET_DIR_BYTES:
             made.mkdir(mode=0o700, exist_ok=True)
         else:
             made = Path(tempfile.mkdtemp(prefix="gm-", dir=_short_dir()))
+            (made / "of").write_text(str(self.data_dir))
         if uid is not None:
             os.chown(made, uid, uid)
         _write(self.data_dir / "postgres.socket", str(made), 0o600)

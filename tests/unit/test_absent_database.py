@@ -1,0 +1,98 @@
+"""A run whose database is away for a moment: its end, its lines and its lease are kept."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from receiver.adapters.planner.rules import RulesPlanner
+from receiver.adapters.runner import ansible
+from receiver.domain.outcome import Outcome, Verdict
+from receiver.domain.run import RunEvent, RunResult
+from receiver.errors import Unavailable
+from receiver.stages import execute
+from receiver.testing import World
+from tests.unit.test_pipeline import FILES, alert, closed, proposed
+from tests.unit.test_worker import until, worker_of
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def world() -> World:
+    return World(FILES, RulesPlanner())
+
+
+async def test_the_end_of_a_run_is_written_when_the_database_is_back(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = await proposed(world)
+    finish, tries = world.runs.finish, []
+
+    async def away(attempt: str, result: RunResult) -> None:
+        tries.append(attempt)
+        if len(tries) < 3:
+            raise Unavailable("the database is starting up")
+        await finish(attempt, result)
+
+    monkeypatch.setattr(execute, "PATIENCE", (0.0,) * 6)
+    monkeypatch.setattr(world.runs, "finish", away)
+    world.runner.on_run = lambda job: setattr(world.proof, "verdict", Verdict.RESOLVED)
+    await world.merge(case, "anna")
+    assert (await closed(world, case)).outcome is Outcome.FIXED
+    assert len(tries) == 3
+
+
+async def test_lines_of_a_run_wait_for_the_database() -> None:
+    now = datetime.now(UTC)
+    events = [RunEvent(seq=number, at=now, kind="ok") for number in range(5)]
+    seen, kept, tries = ansible._Seen(waiting=list(events)), [], []
+
+    async def record(batch: Sequence[RunEvent]) -> None:
+        tries.append(len(batch))
+        if len(tries) == 1:
+            raise Unavailable("the database is starting up")
+        kept.extend(batch)
+
+    flush = asyncio.create_task(ansible._flush(seen, record))
+    async with asyncio.timeout(5):
+        while len(kept) < 5:
+            await asyncio.sleep(0.01)
+    flush.cancel()
+    await asyncio.gather(flush, return_exceptions=True)
+    assert kept == events and seen.waiting == [] and len(tries) == 2
+
+
+async def test_a_lease_outlives_a_moment_without_the_database(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    gather, asked, ended = world.facts.gather, [], []
+
+    async def slow(*given: Any, **more: Any) -> Any:
+        try:
+            while len(asked) < 7:
+                await asyncio.sleep(0.01)
+        finally:
+            ended.append(len(asked))
+        return await gather(*given, **more)
+
+    async def renew(lease: Any) -> bool:
+        asked.append(1)
+        if len(asked) in (5, 6):
+            raise Unavailable("the database is starting up")
+        return True
+
+    claim = world.cases.claim
+
+    async def short(*given: Any) -> Any:  # over before the two renewals that fail, were it not renewed
+        lease = await claim(*given)
+        until = datetime.now(UTC) + timedelta(seconds=0.3)
+        return lease and type(lease)(case=lease.case, fence=lease.fence, until=until, revived=lease.revived)
+
+    monkeypatch.setattr("receiver.worker.RENEW_SECONDS", 0.1)
+    monkeypatch.setattr(world.cases, "renew", renew, raising=False)
+    monkeypatch.setattr(world.cases, "claim", short)
+    monkeypatch.setattr(world.facts, "gather", slow)
+    world.fire(alert())
+    await until(worker_of(world), lambda: ended)
+    assert ended == [7]
