@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,15 +32,26 @@ def free_port() -> int:
 
 def private_tmpfs(place: Path, megabytes: int) -> list[str]:
     """The beginning of a command that runs on a small disk of its own, mounted for it alone; pids stay the same."""
-    mount = f"mount -t tmpfs -o size={megabytes}m,mode=0755 gitmedic-test {place} && cd / &&"
+    return _apart("-m", f"mount -t tmpfs -o size={megabytes}m,mode=0755 gitmedic-test {place} && cd /")
+
+
+def no_network() -> list[str]:
+    """The beginning of a command that has a loopback of its own, and no other network."""
+    # SIOCSIFFLAGS: up and running; `ip` is not everywhere
+    up = "import fcntl, socket, struct; fcntl.ioctl(socket.socket(), 0x8914, struct.pack('16sh14x', b'lo', 0x41))"
+    return _apart("-n", f'{sys.executable} -c "{up}"')
+
+
+def _apart(what: str, prepare: str) -> list[str]:
+    """A namespace of its own, without root's help where that is allowed; else the test is skipped."""
     if os.geteuid() == 0:
-        begin = ["unshare", "-m", "sh", "-c", f'{mount} exec "$@"', "sh"]
-    else:  # root of a namespace may mount; then this user again, whom PostgreSQL accepts
+        begin = ["unshare", what, "sh", "-c", f'{prepare} && exec "$@"', "sh"]
+    else:  # root of a namespace may prepare it; then this user again, whom PostgreSQL accepts
         back = f"unshare -U --map-user={os.geteuid()} --map-group={os.getegid()}"
-        begin = ["unshare", "-Urm", "sh", "-c", f'{mount} exec {back} "$@"', "sh"]
+        begin = ["unshare", "-Ur", what, "sh", "-c", f'{prepare} && exec {back} "$@"', "sh"]
     done = subprocess.run([*begin, "true"], capture_output=True, text=True, check=False)
     if done.returncode:
-        message = f"no mount of one's own here: {done.stderr.strip()}"
+        message = f"no namespace of one's own here: {done.stderr.strip()}"
         if os.environ.get("CI") == "true":
             pytest.fail(message)
         pytest.skip(message)
