@@ -42,7 +42,7 @@ def place(request: pytest.FixtureRequest) -> Iterator[Place]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "stderr", found.stream)
         configure_log(LogSettings(format=request.param), process="test")
-    yield found
+        yield found
     structlog.contextvars.clear_contextvars()
     structlog.reset_defaults()
 

@@ -56,12 +56,13 @@ async def test_lines_of_a_run_wait_for_the_database() -> None:
             raise Unavailable("the database is starting up")
         kept.extend(batch)
 
-    flush = asyncio.create_task(ansible._flush(seen, record))
+    over = asyncio.Event()
+    flush = asyncio.create_task(ansible._flush(seen, record, over))
     async with asyncio.timeout(5):
         while len(kept) < 5:
             await asyncio.sleep(0.01)
-    flush.cancel()
-    await asyncio.gather(flush, return_exceptions=True)
+    over.set()
+    await flush
     assert kept == events and seen.waiting == [] and len(tries) == 2
 
 

@@ -60,6 +60,9 @@ class PostgresPulse:
                 self._tell_all()
 
     def _tell(self, case: str) -> None:
+        if not case:
+            self._tell_all()
+            return
         for key in (case, None):
             for event in self._watchers.get(key, ()):
                 event.set()

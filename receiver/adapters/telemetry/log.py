@@ -10,7 +10,7 @@ import logging
 import re
 import sys
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, TextIO
 
 import structlog
 
@@ -28,6 +28,7 @@ def configure_log(settings: LogSettings, *, process: str) -> None:
         # the default prints local variables where `rich` is installed, and they hold secrets
         else structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     )
+    printer = Printer(sys.stderr)
     level = logging.getLevelNamesMapping()[settings.level.upper()]
     structlog.configure(
         processors=[
@@ -39,7 +40,7 @@ def configure_log(settings: LogSettings, *, process: str) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=lambda *_: Printer(),
+        logger_factory=lambda *_: printer,
         cache_logger_on_first_use=False,
     )
     structlog.contextvars.bind_contextvars(process=process)
@@ -48,12 +49,15 @@ def configure_log(settings: LogSettings, *, process: str) -> None:
 
 
 class Printer:
-    """Writes lines to standard error. When that lies on a full disk, the line is lost and the work goes on."""
+    """Writes lines to a stream. When that lies on a full disk, the line is lost and the work goes on."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
 
     def msg(self, line: str) -> None:
         """One line."""
         with contextlib.suppress(OSError, ValueError):
-            print(line, file=sys.stderr, flush=True)
+            print(line, file=self._stream, flush=True)
 
     debug = info = warning = error = critical = msg
 
