@@ -16,6 +16,7 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from receiver.cli.exits import MEANING
+from receiver.cli.surfaces import api_page, metrics_page
 
 _SETTINGS_HEAD = """# Settings
 
@@ -40,7 +41,13 @@ def json_schema() -> dict[str, Any]:
 
 def pages(app: typer.Typer) -> dict[str, str]:
     """File name → text of each reference page."""
-    return {"settings.md": settings_page(), "cli.md": cli_page(app), "exit-codes.md": exits_page()}
+    return {
+        "settings.md": settings_page(),
+        "cli.md": cli_page(app),
+        "exit-codes.md": exits_page(),
+        "api.md": api_page(),
+        "metrics.md": metrics_page(),
+    }
 
 
 def exits_page() -> str:

@@ -54,3 +54,13 @@ def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
         if not target.startswith("http"):
             assert (page.parent / target).exists(), target
+
+
+def test_errors_in_troubleshooting_are_said_by_the_code() -> None:
+    """The quoted words of each first column, between the values that change."""
+    code = "\n".join(path.read_text() for kind in ("*.py", "*.html") for path in (ROOT / "receiver").rglob(kind))
+    rows = re.findall(r"^\| ([^|]+) \|", (ROOT / "docs" / "troubleshooting.md").read_text(), re.MULTILINE)
+    quoted = [piece.strip(" '") for row in rows for span in re.findall(r"`([^`]+)`", row) for piece in span.split("…")]
+    pieces = [piece for piece in quoted if len(piece) > 8 and not piece.startswith(("gitmedic", "/"))]
+    assert len(pieces) > 15
+    assert [piece for piece in pieces if piece not in code] == []

@@ -10,7 +10,7 @@ from receiver.cli.pages import pages
 FOLDER = Path(__file__).parents[2] / "docs" / "reference"
 
 
-@pytest.mark.parametrize("name", ["settings.md", "cli.md", "exit-codes.md"])
+@pytest.mark.parametrize("name", ["settings.md", "cli.md", "exit-codes.md", "api.md", "metrics.md"])
 def test_a_reference_page_is_not_stale(name):
     made = pages(app)[name]
     assert (FOLDER / name).read_text("utf-8") == made, "run: gitmedic config schema --docs docs/reference"

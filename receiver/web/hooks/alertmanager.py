@@ -27,10 +27,12 @@ def routes(parts: Parts) -> APIRouter:
 
     @router.post("/alertmanager", include_in_schema=True)
     async def default(request: Request) -> JSONResponse:
+        """One webhook request of Alertmanager, for the first source: 200 when all of it is stored."""
         return await receive(request, parts, parts.sources[0] if parts.sources else "")
 
     @router.post("/alertmanager/{source}")
     async def named(request: Request, source: str) -> JSONResponse:
+        """The same for a source by its name. 503: send it again; 4xx: it will never be taken."""
         return await receive(request, parts, source)
 
     return router
