@@ -31,6 +31,11 @@ check: ## format, lint, types, import contract
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+.PHONY: pictures
+pictures: ## the docs' pictures, from a real demo
+	@$(PYTHON) setup/prepare.py --tests
+	@$(BIN)/python -m tests.browser.pictures
+
 .PHONY: guards
 guards: ## take each guard out and see its test fail; ARGS="S7 P5" for some
 	@$(PYTHON) setup/prepare.py --tests

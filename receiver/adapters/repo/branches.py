@@ -149,12 +149,16 @@ def sweep(git: Git) -> None:
     git.run("commit-graph", "write", "--reachable", "--changed-paths", doing="indexing paths")
 
 
+def clock(git: Git) -> int:
+    """Seconds since the epoch by git's own clock, which wrote the dates that are compared with it."""
+    return int(git.run("var", "GIT_COMMITTER_IDENT").stdout.split()[-2])
+
+
 def _old(git: Git, prefix: str, *options: str) -> list[tuple[str, str]]:
     """Refs whose commit is older than a day; (id, ref)."""
     form = "--format=%(objectname) %(committerdate:unix) %(refname)"
     listed = git.run("for-each-ref", form, *options, prefix).stdout.decode("utf-8", "replace")
-    # git's own clock wrote the dates, so git's own clock measures them
-    now = int(git.run("var", "GIT_COMMITTER_IDENT").stdout.split()[-2])
+    now = clock(git)
     found = [line.split(" ", 2) for line in listed.splitlines()]
     return [(one, ref) for one, date, ref in found if now - int(date) > 86400]
 

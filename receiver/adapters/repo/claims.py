@@ -7,14 +7,19 @@ git's own ref lock; after an unclear answer the ref is read back and only our ow
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 from receiver.adapters.repo import objects
-from receiver.adapters.repo.branches import transaction
+from receiver.adapters.repo.branches import clock, transaction
 from receiver.adapters.repo.names import check_id, check_run, check_word
 from receiver.adapters.repo.process import Git
-from receiver.errors import Unavailable
+from receiver.domain.runfile import path_of, read_runfile
+from receiver.errors import Invalid, Unavailable
 
 CLAIMS = "refs/gitmedic/claims"
+#: a claim outlives its run's expiry by so long
+KEPT_SECONDS = 30 * 86400
 #: known to every git, of both kinds of object id, without being stored
 _EMPTY_TREE = {
     40: "4b825dc642cb6eb9a060e54bf8d69288fbee4904",
@@ -43,6 +48,38 @@ def claim(git: Git, run: str, instance: str, nonce: str) -> bool:
     if "reference already exists" in failed:
         return False
     return _read_back(git, ref, instance, nonce, failed)
+
+
+def prune(git: Git) -> None:
+    """Drop claims of runs that expired more than 30 days ago: their files can start nothing any more.
+
+    A claim whose run file cannot be found or read stays: it may be the only thing that keeps it from running.
+    """
+    now, form = clock(git), "--format=%(objectname) %(committerdate:unix) %(refname)"
+    listed = git.run("for-each-ref", form, f"{CLAIMS}/").stdout.decode("utf-8", "replace")
+    rows = [line.split(" ", 2) for line in listed.splitlines()]
+    old = [(one, ref) for one, date, ref in rows if now - int(date) > KEPT_SECONDS]
+    gone = [(one, ref) for one, ref in old if _expired(git, ref.rpartition("/")[2], now)]
+    if gone:
+        transaction(git, *(f"delete {ref} {one}" for one, ref in gone))
+
+
+def _expired(git: Git, run: str, now: int) -> bool:
+    try:
+        check_run(run)
+    except Invalid:
+        return False  # none of ours
+    made = datetime.fromtimestamp((UUID(run).int >> 80) / 1000, UTC)
+    days = [path_of(run, made + timedelta(days=by)) for by in (0, -1, 1)]  # the file was named a moment later
+    found = objects.find(git, *(f"refs/heads/{git.settings.base}:{path}" for path in days))
+    there = next(((one, path) for one, path in zip(found, days, strict=True) if one is not None), None)
+    if there is None:
+        return False
+    try:
+        runfile = read_runfile(objects.read(git, [there[0].id])[0], there[1])
+    except Invalid:
+        return False
+    return now - runfile.expires_at.timestamp() > KEPT_SECONDS
 
 
 def _read_back(git: Git, ref: str, instance: str, nonce: str, why: str) -> bool:

@@ -141,7 +141,8 @@ class OpsRepository:
         return await self._do(adoption.digest, old, new)
 
     async def sweep(self) -> None:
-        """Pack and index; for a daily schedule."""
+        """Drop what is over, pack and index; for a daily schedule."""
+        await self._do(claims.prune)
         await self._do(branches.sweep)
 
     async def _do(self, act: Callable[Concatenate[Git, P], R], *args: P.args, **kwargs: P.kwargs) -> R:

@@ -2,6 +2,8 @@
 
 import multiprocessing
 import subprocess
+import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -11,7 +13,9 @@ from receiver.adapters.repo import claims
 from receiver.adapters.repo.git import OpsRepository
 from receiver.adapters.repo.process import Git
 from receiver.adapters.repo.settings import RepoSettings
+from receiver.domain.runfile import Pins, RunFile, path_of, write_runfile
 from receiver.errors import Invalid, Unavailable
+from receiver.identity import new_id
 from tests.fix_repo import RUN, Person
 
 pytestmark = pytest.mark.anyio
@@ -124,3 +128,43 @@ async def test_nobody_moves_or_deletes_a_claim_by_push(ops: OpsRepository, perso
     other = f"refs/gitmedic/claims/{uuid4()}"
     assert person.push(f"main:{other}").returncode == 0  # an executor elsewhere claims by push
     assert person.push("main:refs/gitmedic/closed/x").returncode != 0
+
+
+async def test_claims_are_kept_until_thirty_days_after_their_runs_expiry(
+    ops: OpsRepository, monkeypatch: pytest.MonkeyPatch
+):
+    short, lasting, lost = new_id(), new_id(), new_id()
+    await _land(ops, short, expires_in=timedelta(hours=4))
+    await _land(ops, lasting, expires_in=timedelta(days=20))
+    for run in (short, lasting, lost):
+        assert await ops.claim(run, "one", NONCE)
+
+    async def after(days: int) -> list[bool]:
+        monkeypatch.setattr(claims, "clock", lambda git: int(time.time()) + days * 86400)
+        await ops.sweep()
+        return [run in listed(ops) for run in (short, lasting, lost)]
+
+    assert await after(30) == [True, True, True]
+    assert await after(31) == [False, True, True]
+    assert await after(51) == [False, False, True]  # a claim without a run file may be all that stands
+
+
+def listed(ops: OpsRepository) -> str:
+    """Every claim that is there."""
+    found = subprocess.run(
+        ["git", "-C", ops._git.path, "for-each-ref", claims.CLAIMS], capture_output=True, text=True, check=True
+    )
+    return found.stdout
+
+
+async def _land(ops: OpsRepository, run: str, *, expires_in: timedelta) -> None:
+    now = datetime.now(UTC)
+    runfile = RunFile(
+        run=run, playbook="web_restart", targets=("web1",), params={}, revision="c" * 40, case=run, reason="r",
+        pins=Pins(playbook="p", roles="", collections="", targets="t"), requested_by="system",
+        expires_at=now + expires_in,
+    )  # fmt: skip
+    branch = f"gitmedic/{run}"
+    head, _ = await ops.propose(branch=branch, path=path_of(run, now), content=write_runfile(runfile), message="m")
+    merge, tip = await ops.prepare_merge(head, "Merge")
+    assert await ops.land(merge, tip, branch, head)
