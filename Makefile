@@ -21,7 +21,7 @@ demo: prepare ## four real incidents; ARGS="--auto" acts by itself, ARGS="--clea
 .PHONY: test
 test: ## all tests; ARGS="tests/unit" for some
 	@$(PYTHON) setup/prepare.py --tests
-	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 .PHONY: check
 check: ## format, lint, types, import contract
