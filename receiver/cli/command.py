@@ -10,7 +10,8 @@ import inspect
 import json
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -135,6 +136,18 @@ def say(text: str) -> None:
     """Talk: what was done, what to do next."""
     sys.stderr.write(text + "\n")
     sys.stderr.flush()
+
+
+@contextmanager
+def working(text: str) -> Iterator[None]:
+    """A sign of life on a terminal while something takes more than a moment; nothing is said inside."""
+    if given().json or not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True, highlight=False).status(text):
+        yield
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from receiver.cli.command import command, given, line, run_async, say, show
+from receiver.cli.command import command, given, line, run_async, say, show, working
 
 if TYPE_CHECKING:
     from receiver.demo.rig import Rig
@@ -42,7 +42,8 @@ async def _auto(simulated: bool) -> int:
     from receiver.demo import cards, rig
 
     async with rig.running(simulated=simulated, say=say, cards=cards.told()) as running:
-        results = await cards.play_all(running)
+        with working("four incidents, side by side: some 30 seconds"):
+            results = await cards.play_all(running)
     for result in results:
         show(result, lambda result=result: line(_text(result)))  # type: ignore[misc]
     good = [result["outcome"] == card.outcome for result, card in zip(results, cards.CARDS, strict=True)]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from receiver.cli.command import command, run_async, say, show, table
+from receiver.cli.command import command, run_async, say, show, table, working
 from receiver.cli.exits import Code
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ def register(app: typer.Typer) -> None:
     @command(app, "doctor")
     def doctor() -> int:
         """Check this machine, the data directory, the database, the sources and the catalog."""
-        rows = run_async(_examine())
+        with working("asking the database, the sources, git and the sandbox"):
+            rows = run_async(_examine())
         cells = [(row.status, row.what, row.found, row.fix) for row in rows]
         is_red = any(row.status == "bad" for row in rows)
         data = {"schema": 1, "healthy": not is_red, "items": [row.model_dump() for row in rows], "next": None}

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from receiver.cli.command import command, line, run_async, say, show
+from receiver.cli.command import command, line, run_async, say, show, working
 from receiver.cli.open import settings
 
 
@@ -25,7 +25,8 @@ def register(app: typer.Typer) -> None:
         from receiver import starter
 
         found = settings()
-        made = run_async(starter.init(found, folder))
+        with working("making the database and the repository"):
+            made = run_async(starter.init(found, folder))
         data = {
             "schema": 1, "data_dir": str(found.data_dir), "work_tree": str(made.work_tree),
             "repository": str(found.repo.path), "commit": made.commit, "person": made.person,

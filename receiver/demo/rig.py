@@ -72,6 +72,7 @@ async def running(
     sender: asyncio.Task[None] | None = None
     try:
         say(f"the demo lives in {place}")
+        say("starting PostgreSQL, the server and the workers")
         exporter_port = await _start_things(place, processes)
         ports = (_free_port(), _free_port()) if have_prometheus else None
         settings = _settings(place, exporter_port, ports[0] if ports else None)

@@ -8,6 +8,7 @@ import pytest
 from receiver import starter
 from receiver.cli.alerts import payload
 from receiver.cli.cases import read_params
+from receiver.cli.command import working
 from receiver.cli.people import at_terminal, named, typed
 from receiver.config import load
 from receiver.doctor import proposed_jobs
@@ -101,3 +102,9 @@ def test_a_person_by_name_or_the_one_who_asks(terminal):
     assert named(policy, "") == ADA
     with pytest.raises(Refused, match="`people` has Ada, Bob"):
         named(policy, "ada")  # an OS name is no name of a person
+
+
+def test_a_sign_of_life_is_for_terminals_only(capsys):
+    with working("taking long"):
+        pass
+    assert capsys.readouterr().err == ""
