@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -32,13 +33,15 @@ def register(app: typer.Typer) -> None:
             removed = rig.clean(say)
             show({"removed": removed}, lambda: line(f"{removed} removed"))
             return 0
-        ended = run_async(_auto(simulated) if auto else _by_hand(simulated))
+        if not auto:
+            return int(run_async(_by_hand(simulated)))
+        ended, place = run_async(_auto(simulated))
         if clean:
-            rig.clean(say)
+            rig.clean(say, only=place)
         return int(ended)
 
 
-async def _auto(simulated: bool) -> int:
+async def _auto(simulated: bool) -> tuple[int, Path]:
     from receiver.demo import cards, rig
 
     async with rig.running(simulated=simulated, say=say, cards=cards.told()) as running:
@@ -49,7 +52,7 @@ async def _auto(simulated: bool) -> int:
     good = [result["outcome"] == card.outcome for result, card in zip(results, cards.CARDS, strict=True)]
     if not all(good):
         say(f"not all ended as they should; the logs are in {running.place}")
-    return 0 if all(good) else 1
+    return (0 if all(good) else 1), running.place
 
 
 def _text(result: dict[str, Any]) -> str:

@@ -102,10 +102,10 @@ async def running(
         os.close(lock)
 
 
-def clean(say: Callable[[str], None]) -> int:
-    """Remove every demo of this user that does not run; gives how many."""
+def clean(say: Callable[[str], None], *, only: Path | None = None) -> int:
+    """Remove this demo, or every demo of this user that does not run; gives how many."""
     removed = 0
-    for place in sorted(BASE.glob(f"{PREFIX}*")):
+    for place in [only] if only else sorted(BASE.glob(f"{PREFIX}*")):
         if place.is_symlink() or place.stat().st_uid != os.geteuid():
             continue
         if not (place / "demo").is_file():

@@ -30,3 +30,13 @@ def test_clean_takes_only_what_is_marked_and_idle(tmp_path: Path, monkeypatch: p
         os.close(held)
         os.close(owner)
     assert rig.clean(said.append) == 2 and foreign.exists()
+
+
+def test_a_demo_that_cleans_up_after_itself_leaves_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rig, "BASE", tmp_path)
+    mine, lock = rig._make_place()
+    other, other_lock = rig._make_place()
+    os.close(lock)
+    os.close(other_lock)
+    assert rig.clean([].append, only=mine) == 1
+    assert not mine.exists() and other.exists()
