@@ -9,11 +9,12 @@ import re
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-from playwright.async_api import Browser, BrowserContext, Page
+from typing import TYPE_CHECKING, Any
 
 from tests.door import Door, serving
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser, BrowserContext, Page
 
 SCREENS = Path(__file__).parent.parent / "build" / "screens"
 PHONE = {"width": 390, "height": 844}

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
 
 import pytest
-from playwright.async_api import Browser, async_playwright
 
 from tests.browsing import Site
 from tests.door import Door
 from tests.machine import required
 
+if TYPE_CHECKING:
+    from playwright.async_api import Browser
+
 
 @pytest.fixture(scope="session")
 async def chromium(anyio_backend: str) -> AsyncIterator[Browser]:
     """One browser process for the session."""
+    from playwright.async_api import async_playwright  # not for suites without a browser
+
     program = required("chromium")
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
