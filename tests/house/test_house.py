@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import tomllib
 from hashlib import sha256
 from pathlib import Path
 
@@ -108,6 +109,12 @@ def methods_of(path: Path, *, ports_only: bool = False) -> dict[str, set[str]]:
 
 
 PORTS = methods_of(PACKAGE / "ports.py", ports_only=True)
+
+
+def test_every_guard_is_still_where_it_is_taken_out() -> None:
+    guards = tomllib.loads((ROOT / "tests" / "guards" / "guards.toml").read_text())["guard"]
+    assert [one["old"][:60] for one in guards if one["old"] not in (ROOT / one["file"]).read_text()] == []
+    assert {one["rule"] for one in guards} >= {*PROMISES, *RULES}
 
 
 def test_ports_stay_small() -> None:
