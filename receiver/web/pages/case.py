@@ -33,7 +33,9 @@ _MOVING = ("received", "triaged", "investigated", "planned", "vetted", "rehearse
            "ended")  # fmt: skip
 #: what a person decided is on the timeline before the worker has looked at it
 _DECIDED = ("proposal.approved", "proposal.rejected")
-LOG_LINES = 2000
+#: of a log on its case's page: how it ended is at its end, all of it is a link away
+LOG_LINES = 500
+_PAGE_LINES = 2000
 _LOG_PIECE = 500
 _MOST_DIGITS = 19
 
@@ -95,9 +97,11 @@ def _shown(router: APIRouter, parts: Parts) -> None:
         if found is None:
             raise Refused(f"no run {id[:60]!r}", next_step="look at the list of cases", reason="unknown_run")
         begun = Since.read(f"x.{after}").seq
-        rows = await parts.logs.run_log(id, after=begun, limit=LOG_LINES + 1)
-        more = rows[LOG_LINES - 1]["seq"] if len(rows) > LOG_LINES else None
-        return page(request, "run.html", who=who, here="cases", run=found, log=rows[:LOG_LINES], more=more, begun=begun)
+        rows = await parts.logs.run_log(id, after=begun, limit=_PAGE_LINES + 1)
+        more = rows[_PAGE_LINES - 1]["seq"] if len(rows) > _PAGE_LINES else None
+        return page(
+            request, "run.html", who=who, here="cases", run=found, log=rows[:_PAGE_LINES], more=more, begun=begun
+        )
 
     @router.get("/proposals/{number}")
     async def proposal(request: Request, number: int) -> Response:

@@ -224,3 +224,26 @@ async def adopt_without_guest(door: Door, tmp_path: Path) -> None:
     person.commit("Guest leaves")
     old = await door.office.repo.adopted()
     await door.office.store.desk.adopt(person.push_main(), old=old, digest="", actor="os:test")
+
+
+@pytest.mark.anyio
+async def test_a_long_log_shows_how_it_ended(door: Door) -> None:
+    case = await proposed(door)
+    async with door.office.store.pool.connection() as connection:
+        await connection.execute(
+            "INSERT INTO attempts (id, run, case_id, mode, instance) VALUES (%s, %s, %s, 'run', 'test')",
+            (case.runfile.run, case.runfile.run, case.id),
+        )
+        await connection.execute(
+            "INSERT INTO run_events (attempt_id, seq, at, kind, text)"
+            " SELECT %s, n, now(), 'ok', 'word ' || n FROM generate_series(1, 2600) AS n",
+            (case.runfile.run,),
+        )
+    anna = await door.session("anna")
+    text = (await anna.get(f"/cases/{case.id}")).text
+    assert 'id="L2600"' in text and 'id="L2101"' in text and 'id="L2100"' not in text
+    assert "The last 500 lines" in text
+    whole = (await anna.get(f"/runs/{case.runfile.run}")).text
+    assert 'id="L2000"' in whole and 'id="L2001"' not in whole and "?after=2000" in whole
+    assert 'id="L2600"' in (await anna.get(f"/runs/{case.runfile.run}?after=2000")).text
+    await anna.aclose()
