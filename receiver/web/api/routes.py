@@ -124,6 +124,8 @@ def _runs(router: APIRouter, parts: Parts) -> None:
         after = number(request.query_params.get("after", ""), -1)
         rows = await parts.logs.run_log(id, after=after, limit=10_000)
         if "text/plain" in request.headers.get("accept", "") or request.query_params.get("format") == "text":
+            while rows and (following := await parts.logs.run_log(id, after=rows[-1]["seq"], limit=10_000)):
+                rows += following
             lines = [" ".join(filter(None, (r["kind"], r["host"], r["task"], r["text"]))) for r in rows]
             name = "".join(c for c in id if c.isalnum() or c == "-")[:40]
             headers = {"Content-Disposition": f'attachment; filename="run-{name}.log"'}

@@ -78,7 +78,8 @@ def _shown(router: APIRouter, parts: Parts) -> None:
         since = Since(log[-1]["attempt"], log[-1]["seq"]) if log else Since()
         return page(
             request, "case.html", who=who, here="cases", case=case, sections=sections, above=ABOVE, below=BELOW,
-            log=log, is_live=case["state"] != "closed", since=since, digest=_digest(sections), refresh=_refresh(case),
+            log=log, cut=LOG_LINES if len(log) == LOG_LINES else 0,
+            is_live=case["state"] != "closed", since=since, digest=_digest(sections), refresh=_refresh(case),
         )  # fmt: skip
 
     @router.get("/cases/{id}/live")

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from receiver.domain.finding import Finding
+from receiver.domain.policyfile import Person
 from receiver.errors import GitmedicError, Refused
 from receiver.identity import new_id
 from receiver.web.access import needs_person, needs_viewer
@@ -45,6 +46,7 @@ def routes(parts: Parts) -> APIRouter:
         person = await needs_person(request, parts)
         if parts.new_token is None:
             raise Refused("no token can be made here", next_step="gitmedic token create", reason="unknown_case")
+        _refuse_lookers(person)
         name = f"alertmanager-{new_id()[-8:]}"
         made = await parts.new_token(name, f"user:{person.name}")
         return await shown(request, await needs_viewer(request, parts), {}, made)
@@ -69,6 +71,16 @@ def routes(parts: Parts) -> APIRouter:
         return await shown(request, person.name, {step: found})
 
     return router
+
+
+def _refuse_lookers(person: Person) -> None:
+    """A token lets alerts in; who may neither approve nor dispatch hands out none."""
+    if person.approves is None and not person.dispatches:
+        raise Refused(
+            f"making a token: {person.name} may only look",
+            next_step="gitmedic token create, as the owner of the data directory",
+            reason="not_entitled",
+        )
 
 
 async def _alertmanager(parts: Parts) -> Finding:

@@ -6,12 +6,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 
 from receiver.adapters.repo.creation import clone_work_tree
 from receiver.domain.run import RunEvent
-from tests.door import HOSTILE, URL, Door, proposed
+from tests.door import HOSTILE, URL, Door, proposed, serving
 from tests.fix_repo import Person
 
 
@@ -236,14 +237,34 @@ async def test_a_long_log_shows_how_it_ended(door: Door) -> None:
         )
         await connection.execute(
             "INSERT INTO run_events (attempt_id, seq, at, kind, text)"
-            " SELECT %s, n, now(), 'ok', 'word ' || n FROM generate_series(1, 2600) AS n",
+            " SELECT %s, n, now(), 'ok', 'word ' || n FROM generate_series(1, 10300) AS n",
             (case.runfile.run,),
         )
     anna = await door.session("anna")
     text = (await anna.get(f"/cases/{case.id}")).text
-    assert 'id="L2600"' in text and 'id="L2101"' in text and 'id="L2100"' not in text
+    assert 'id="L10300"' in text and 'id="L9801"' in text and 'id="L9800"' not in text
     assert "The last 500 lines" in text
     whole = (await anna.get(f"/runs/{case.runfile.run}")).text
     assert 'id="L2000"' in whole and 'id="L2001"' not in whole and "?after=2000" in whole
     assert 'id="L2600"' in (await anna.get(f"/runs/{case.runfile.run}?after=2000")).text
+    download = await anna.get(f"/api/runs/{case.runfile.run}/log", params={"format": "text"})
+    assert download.text.count("\n") == 10300 and download.text.endswith("word 10300\n")
     await anna.aclose()
+
+
+@pytest.mark.anyio
+async def test_who_may_only_look_makes_no_token(door: Door) -> None:
+    made: list[str] = []
+
+    async def new_token(name: str, actor: str) -> str:
+        made.append(actor)
+        return "gm_secret"
+
+    async with serving(door, new_token=new_token) as (url, _, _):
+        for person, status in (("guest", 403), ("anna", 200)):
+            browser = await door.session(person)
+            async with httpx.AsyncClient(base_url=url, cookies=browser.cookies, headers={"Origin": url}) as http:
+                answer = await http.post("/start/token")
+                assert (answer.status_code, "gm_secret" in answer.text) == (status, status == 200)
+            await browser.aclose()
+    assert made == ["user:anna"]
