@@ -21,10 +21,11 @@ from receiver.domain.inventory import Inventory
 from receiver.domain.landing import Landing, Trees
 from receiver.domain.outcome import Role
 from receiver.domain.plan import Attempt, Plan
-from receiver.domain.playbook import Catalog, VerifyQuery
+from receiver.domain.playbook import VerifyQuery
 from receiver.domain.policyfile import Limits
 from receiver.domain.proof import Baseline, Check, Confirmation, Reading
 from receiver.domain.proposal import Answer, Proposal, PullRequest
+from receiver.domain.question import Question
 from receiver.domain.record import Record
 from receiver.domain.revision import Revision
 from receiver.domain.run import Job, RunEvent, RunResult
@@ -348,9 +349,7 @@ class Facts(Protocol):
 class Planner(Protocol):
     """Chooses a playbook and points at facts."""
 
-    async def plan(
-        self, alert: Alert, entity: Entity | None, facts: Sequence[Fact], catalog: Catalog
-    ) -> tuple[Plan, list[Attempt]]:
+    async def plan(self, question: Question) -> tuple[Plan, list[Attempt]]:
         """Always answers; `none` or `notify` when nothing fits."""
 
 

@@ -17,6 +17,7 @@ from pydantic import Field, TypeAdapter
 from receiver.domain.alert import Alert
 from receiver.domain.entity import Entity
 from receiver.domain.fact import Fact
+from receiver.domain.memory import Precedent
 from receiver.domain.outcome import Mode, Outcome, Risk
 from receiver.domain.plan import Attempt, Plan
 from receiver.domain.proof import Baseline, Confirmation, Reading, Verification
@@ -52,6 +53,7 @@ class _Triaged(_Case):
 
 class _Investigated(_Triaged):
     facts: tuple[Fact, ...] = ()
+    memories: tuple[Precedent, ...] = ()
     confirmation: Confirmation | None = None
 
 
@@ -98,6 +100,7 @@ class _Ended(_Case):
     entity: Entity | None = None
     unresolved: str = ""
     facts: tuple[Fact, ...] = ()
+    memories: tuple[Precedent, ...] = ()
     confirmation: Confirmation | None = None
     plan: Plan | None = None
     attempts: tuple[Attempt, ...] = ()

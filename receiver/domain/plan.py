@@ -17,6 +17,14 @@ class Candidate(Record):
     why: str
 
 
+class Offer(Record):
+    """A way to see that it helped, from which a plan may choose; the text of a query is never a model's."""
+
+    id: str
+    promql: str = ""
+    note: str = ""
+
+
 class Plan(Record):
     """A decision. `params` are values that code took from facts, never text that a model wrote."""
 
@@ -25,8 +33,20 @@ class Plan(Record):
     binds: dict[str, str] = {}  #: parameter → fact id
     params: dict[str, Any] = {}  #: parameter → value
     evidence: tuple[str, ...] = ()  #: fact ids
-    why: str
+    verify: str | None = None  #: id of the offer that would show the effect
+    why: str  #: words of ours
+    rationale: str = ""  #: a model's prose, cleaned, at most 400 characters; shown last, believed by nobody
+    expected_effect: str = ""  #: the same, for what it expects to see
+    confidence: float | None = None  #: a model's own number, 0 to 1; stored, never used
+    tier: str = ""  #: who decided
     candidates: tuple[Candidate, ...] = ()
+
+
+#: why a tier's answer was not taken; empty when it was, or when it abstained
+Reason = Literal[
+    "", "timeout", "unavailable", "rate_limit", "auth", "not_found", "refusal", "schema", "unbound", "cut",
+    "budget", "disagreed", "skipped",
+]  # fmt: skip
 
 
 class Attempt(Record):
@@ -36,7 +56,11 @@ class Attempt(Record):
     model: str = ""
     verdict: Literal["accepted", "moved_on"]
     why: str
+    reason: Reason = ""
+    prompt: str = ""  #: version of the prompt files: the first 12 digits of their digest
+    requests: int = 0  #: the first one and the retry with reasons
     seconds: float = 0
-    tokens_in: int = 0
+    tokens_in: int = 0  #: all that was sent, the cached part included
+    tokens_cached: int = 0
     tokens_out: int = 0
     cost_usd: float = 0

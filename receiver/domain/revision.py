@@ -15,3 +15,4 @@ class Revision(Record):
     catalog: Catalog
     inventory: Inventory
     policy: Policy
+    prompts: dict[str, str] = {}  #: file name below `prompts/` → template

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from receiver.domain.case import Ended, Investigated, Planned
 from receiver.domain.outcome import Outcome
+from receiver.domain.question import Question, offers_of
 from receiver.ports import Planner, Repo
 
 _ENDS = {
@@ -16,7 +17,11 @@ _ENDS = {
 async def plan(case: Investigated, *, repo: Repo, planner: Planner) -> Planned | Ended:
     """Ask the planner; only the plan to run a playbook goes on."""
     revision = await repo.revision(case.revision)
-    chosen, attempts = await planner.plan(case.alert, case.entity, case.facts, revision.catalog)
+    question = Question(
+        case=case.id, alert=case.alert, entity=case.entity, facts=case.facts, revision=revision,
+        confirmation=case.confirmation, memories=case.memories, offers=offers_of(revision.catalog),
+    )  # fmt: skip
+    chosen, attempts = await planner.plan(question)
     if chosen.action == "playbook":
         return case.become(Planned, plan=chosen, attempts=tuple(attempts))
     outcome = _ENDS[chosen.action]

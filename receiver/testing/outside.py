@@ -13,8 +13,9 @@ from receiver.domain.fact import Fact
 from receiver.domain.inventory import Inventory
 from receiver.domain.outcome import Verdict
 from receiver.domain.plan import Attempt, Plan
-from receiver.domain.playbook import Catalog, VerifyQuery
+from receiver.domain.playbook import VerifyQuery
 from receiver.domain.proof import Baseline, Check, Confirmation, Reading
+from receiver.domain.question import Question
 from receiver.domain.run import Job, RunEvent, RunResult, RunStats
 from receiver.errors import GitmedicError
 from receiver.ports import Clock
@@ -103,12 +104,10 @@ class FakePlanner:
     def __init__(self, playbook: str) -> None:
         self.playbook = playbook
 
-    async def plan(
-        self, alert: Alert, entity: Entity | None, facts: Sequence[Fact], catalog: Catalog
-    ) -> tuple[Plan, list[Attempt]]:
+    async def plan(self, question: Question) -> tuple[Plan, list[Attempt]]:
         """The playbook, or a word to a person."""
-        known = catalog.playbooks.get(self.playbook)
-        host = next((fact for fact in facts if fact.kind == "host" and fact.trusted), None)
+        known = question.catalog.playbooks.get(self.playbook)
+        host = next((fact for fact in question.facts if fact.kind == "host" and fact.trusted), None)
         if known is None or host is None:
             why = "the fake knows no host, or no such playbook"
             return Plan(action="notify", why=why), [Attempt(tier="fake", verdict="moved_on", why=why)]

@@ -56,6 +56,11 @@ class FakeRepo:
             catalog=read_catalog({name: data for name, data in files.items() if name.startswith("playbooks/")}),
             inventory=read_inventory({name: data for name, data in files.items() if name.startswith("inventory/")}),
             policy=read_policy(files["policy.yml"]),
+            prompts={
+                name.removeprefix("prompts/"): data.decode()
+                for name, data in files.items()
+                if name.startswith("prompts/") and name.endswith(".j2")
+            },
         )
 
     async def trees(self, commit: str, playbook_path: str) -> Trees:

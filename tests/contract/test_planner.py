@@ -10,11 +10,15 @@ from receiver.adapters.planner.rules import RulesPlanner
 from receiver.domain.alert import Alert
 from receiver.domain.entity import Entity
 from receiver.domain.fact import Fact
+from receiver.domain.inventory import read_inventory
 from receiver.domain.plan import Attempt, Plan
 from receiver.domain.playbook import Catalog, check_params, read_catalog
+from receiver.domain.policyfile import read_policy
+from receiver.domain.question import Question, offers_of
+from receiver.domain.revision import Revision
 from receiver.ports import Planner
 from receiver.testing.outside import FakePlanner
-from tests.unit.test_pipeline import FILES
+from tests.unit.test_pipeline import FILES, POLICY
 
 pytestmark = pytest.mark.anyio
 PLAYBOOKS = {path: data for path, data in FILES.items() if path.startswith("playbooks/")}
@@ -38,7 +42,11 @@ async def plan(planner: Planner, *facts: Fact, catalog: Catalog = CATALOG) -> tu
         source="prom", fingerprint="0" * 16, starts_at=NOW, status="firing",
         labels={"alertname": "WebDown", "host": "web9"},
     )  # fmt: skip
-    return await planner.plan(alert, ENTITY, facts, catalog)
+    revision = Revision(commit="a" * 40, catalog=catalog, inventory=read_inventory({}), policy=read_policy(POLICY))
+    question = Question(
+        case="c1", alert=alert, entity=ENTITY, facts=facts, revision=revision, offers=offers_of(catalog)
+    )  # fmt: skip
+    return await planner.plan(question)
 
 
 async def test_a_playbook_that_fits_is_bound_to_facts(planner: Planner) -> None:

@@ -11,11 +11,11 @@ from typing import Any
 
 from receiver.domain.alert import Alert
 from receiver.domain.condition import Condition
-from receiver.domain.entity import Entity
 from receiver.domain.fact import Fact
 from receiver.domain.matchers import Matchers
 from receiver.domain.plan import Attempt, Candidate, Plan
-from receiver.domain.playbook import Catalog, Handle, Playbook
+from receiver.domain.playbook import Handle, Playbook
+from receiver.domain.question import Question
 from receiver.domain.record import Record
 
 
@@ -30,14 +30,12 @@ class _Fit(Record):
 class RulesPlanner:
     """The Planner port without a model."""
 
-    async def plan(
-        self, alert: Alert, entity: Entity | None, facts: Sequence[Fact], catalog: Catalog
-    ) -> tuple[Plan, list[Attempt]]:
+    async def plan(self, question: Question) -> tuple[Plan, list[Attempt]]:
         """One playbook, or the reason why none."""
         fits: list[_Fit] = []
         candidates: list[Candidate] = []
-        for playbook in sorted(catalog.playbooks.values(), key=lambda playbook: playbook.id):
-            found = _fit(playbook, alert, facts)
+        for playbook in sorted(question.catalog.playbooks.values(), key=lambda playbook: playbook.id):
+            found = _fit(playbook, question.alert, question.facts)
             if isinstance(found, _Fit):
                 fits.append(found)
             elif found:

@@ -30,7 +30,7 @@ _DATA = ("templates", "files")
 
 def revision(git: Git, commit: str) -> Revision:
     """Catalog, inventory and policy at a commit; `Invalid` when they cannot be read."""
-    entries = objects.files(git, known(git, commit), "playbooks", "inventory", "policy.yml")
+    entries = objects.files(git, known(git, commit), "playbooks", "inventory", "prompts", "policy.yml")
     read = objects.read_files(
         git, entries, most=git.settings.max_revision_bytes, doing=f"reading revision {commit[:12]}"
     )
@@ -46,6 +46,11 @@ def revision(git: Git, commit: str) -> Revision:
         catalog=read_catalog({path: data for path, data in read.items() if path.startswith("playbooks/")}),
         inventory=read_inventory({path: data for path, data in read.items() if path.startswith("inventory/")}),
         policy=read_policy(policy),
+        prompts={
+            path.removeprefix("prompts/"): data.decode("utf-8", "replace")
+            for path, data in read.items()
+            if path.startswith("prompts/") and path.endswith(".j2")
+        },
     )
 
 
