@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import lists, machine, place, propose, stages, start, webhook
+from bench import lists, machine, opening, place, propose, stages, start, webhook
 from bench import run as runs
 from bench.report import Measure, Report, table
 
@@ -31,6 +31,7 @@ class Group:
 
 GROUPS = {
     webhook.NAME: Group(webhook.measure, "the webhook beside the same handler without a commit, and a bare feed"),
+    opening.NAME: Group(opening.measure, "stored alerts become cases"),
     stages.NAME: Group(stages.measure, "the way of a case, from its own events"),
     runs.NAME: Group(runs.measure, "a run beside bare ansible-playbook"),
     propose.NAME: Group(propose.measure, "a proposal beside many old ones"),

@@ -1,6 +1,6 @@
 """The bare feed: how fast PostgreSQL itself takes the batches of a webhook, through the product's own statements.
 
-One connection, one transaction a batch, as many posts a batch as there are connections: what a group commit takes
+One connection, one statement a batch, as many posts a batch as there are connections: what a group commit takes
 when everybody waits. Bodies and rows are made before the clock runs; what remains in the loop is the database.
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import time
-from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -17,8 +16,6 @@ from bench.bodies import maker
 from bench.place import SOURCE
 from receiver.adapters.store.queries import load
 from receiver.domain.alert import Alert, read_delivery
-from receiver.domain.case import Received
-from receiver.identity import new_id
 
 SQL = load("inbox")
 _MOST_ALERTS_READY = 40_000
@@ -33,7 +30,7 @@ def alerts_per_second(dsn: str, alerts: int, posts: int, seconds: float) -> floa
     ]
     took = 0.0
     fed = 0
-    with psycopg.connect(dsn) as connection:
+    with psycopg.connect(dsn, autocommit=True) as connection:
         for number, batch in enumerate(batches):
             begun = time.perf_counter()
             batch.feed(connection)
@@ -49,40 +46,20 @@ class _Batch:
     """What one commit of the inbox sends."""
 
     def __init__(self, bodies: list[bytes]) -> None:
-        self._columns = {
+        alerts = [alert for body in bodies for alert in read_delivery(body, source=SOURCE).alerts]
+        alerts.sort(key=lambda alert: (alert.source, alert.fingerprint, alert.starts_at))
+        self._values = {
             "sources": [SOURCE] * len(bodies),
             "tokens": ["bench"] * len(bodies),
             "bodies": bodies,
+            "rows": json.dumps([_alert_row(alert) for alert in alerts], ensure_ascii=False),
+            "unreadable": "[]",
         }
-        alerts = [alert for body in bodies for alert in read_delivery(body, source=SOURCE).alerts]
-        alerts.sort(key=lambda alert: (alert.source, alert.fingerprint, alert.starts_at))
-        self._rows = json.dumps([_alert_row(alert) for alert in alerts], ensure_ascii=False)
-        #: by fingerprint, without the alert's number, which the database gives
-        self._cases: dict[str, str] = {}
-        self._links: dict[str, str] = {}
-        for alert in alerts:
-            row = _case_row(alert)
-            link = {name: row[name] for name in ("id", "source", "fingerprint")}
-            self._cases[alert.fingerprint] = json.dumps(row, ensure_ascii=False).removeprefix("{")
-            self._links[alert.fingerprint] = json.dumps(link).removeprefix("{")
 
     def feed(self, connection: psycopg.Connection[Any]) -> None:
-        """The statements of one commit."""
-        with connection.transaction():
-            connection.execute(SQL["store_deliveries"], self._columns).fetchall()
-            stored = connection.execute(SQL["store_alerts"], {"rows": self._rows}).fetchall()
-            for query, prepared in (("open_cases", self._cases), ("link_alerts", self._links)):
-                rows = ",".join(f'{{"alert_id": {row[0]}, {prepared[row[2]]}' for row in stored)
-                connection.execute(SQL[query], {"rows": f"[{rows}]"})
+        """The statement of one commit."""
+        connection.execute(SQL["store"], self._values).fetchall()
 
 
 def _alert_row(alert: Alert) -> dict[str, Any]:
     return alert.model_dump(mode="json") | {"times_seen": 1, "why": None}
-
-
-def _case_row(alert: Alert) -> dict[str, Any]:
-    case = Received(id=new_id(), opened_at=datetime.now(UTC), alert=alert)
-    return {
-        "id": case.id, "body": case.model_dump(mode="json"), "severity": alert.severity_rank,
-        "source": alert.source, "fingerprint": alert.fingerprint, "alertname": alert.name,
-    }  # fmt: skip

@@ -2,7 +2,8 @@
 
 What is measured: POST/s, alerts/s and the time to an answer (p50, p99, milliseconds) of `gitmedic serve` in its own
 process with the embedded PostgreSQL, at 1 and 50 alerts a post over 16 and 64 keep-alive connections. Every alert is
-new and opens a case: the dearest thing that Alertmanager can send. Client, server and database share the machine.
+new: the dearest thing that Alertmanager can send. Client, server and database share the machine; no worker opens
+cases meanwhile, which is its own measure (`opening`).
 
 In the same run, in turn with it:
 - the same server without the commit (`bench.door`): what the HTTP stack and the reading of a payload allow;

@@ -77,6 +77,9 @@ class Lease(Record):
 class Cases(Protocol):
     """The case rows, which are the queue."""
 
+    async def open_stored(self) -> int:
+        """Give alerts that the front door stored their cases, some hundred at a time; how many were looked at."""
+
     async def claim(self, roles: Sequence[Role], worker: str) -> Lease | None:
         """The most urgent due case for these roles, or None."""
 

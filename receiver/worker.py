@@ -91,7 +91,7 @@ class Worker:
 
     async def step(self) -> bool:
         """Advance one due case; False when nothing was due. For tests and single steps."""
-        lease = await self._cases.claim(self._roles, self._name)
+        lease = await self._claim()
         if lease is None:
             return False
         await self._advance(lease)
@@ -101,11 +101,17 @@ class Worker:
         if stop.is_set():
             return None
         try:
-            return await self._cases.claim(self._roles, self._name)
+            return await self._claim()
         except Retry as error:
             log.warning("worker.store_unavailable", error=error.message)
             await asyncio.sleep(1)
             return None
+
+    async def _claim(self) -> Lease | None:
+        """What came in since the last look is part of the choice."""
+        if Role.PLAN in self._roles:
+            await self._cases.open_stored()
+        return await self._cases.claim(self._roles, self._name)
 
     async def _rest(self, stop: asyncio.Event) -> None:
         waits = [asyncio.create_task(event.wait()) for event in (stop, self._wake)]

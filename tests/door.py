@@ -58,6 +58,11 @@ class Door:
         assert answer.status_code == 303
         return browser
 
+    async def open_cases(self) -> None:
+        """What the plan role does as it looks for work."""
+        while await self.office.store.cases.open_stored():
+            pass
+
     async def rows(self, query: str) -> list[dict[str, Any]]:
         """Straight from the database."""
         async with self.office.store.pool.connection() as connection:
@@ -153,6 +158,7 @@ async def proposed(door: Door, **labels: str) -> Proposed:
         facts=FakeFacts(clock), planner=RulesPlanner(), runner=FakeRunner(clock), notifier=FakeNotifier(),
         instance="test",
     )  # fmt: skip
+    await door.open_cases()
     while True:
         lease = await store.cases.claim((Role.PLAN, Role.EXECUTE), "test")
         assert lease is not None

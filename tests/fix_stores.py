@@ -75,6 +75,7 @@ class Stores:
 
     async def claim(self) -> Lease:
         """What is due."""
+        await self.cases.open_stored()
         lease = await self.cases.claim(BOTH, "w")
         assert isinstance(lease, Lease)
         return lease

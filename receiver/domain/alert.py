@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Literal
 
 from receiver.domain.outcome import NoCase
@@ -169,17 +170,26 @@ def _texts(raw: Any, what: str, limit: int) -> dict[str, str]:
         if not isinstance(value, str):
             raise ValueError(f"{what}.{name!s:.60} must be a string")
         clean_name = _clean(name)
-        if not _LABEL_NAME.fullmatch(clean_name):
+        if not _is_name(clean_name):
             raise ValueError(f"{what} has the name {name!r:.60}")
         value = _clean(value)
-        if len(value.encode()) > limit:
+        # a character has four bytes at most: what is short enough need not be counted
+        if len(value) * 4 > limit and len(value.encode()) > limit:
             raise ValueError(f"{what}.{name!s:.60} is longer than {limit} bytes")
         texts[clean_name] = value
     return texts
 
 
+@lru_cache(4096)
+def _is_name(text: str) -> bool:
+    """The same few names come with every alert."""
+    return _LABEL_NAME.fullmatch(text) is not None
+
+
 def _clean(text: str) -> str:
     """Without what no database text can hold: NUL, and surrogates that stand alone."""
+    if text.isascii() and "\x00" not in text:
+        return text
     return text.encode("utf-8", "replace").decode().replace("\x00", "\ufffd")
 
 

@@ -16,10 +16,11 @@ from receiver.testing.store import FakeCases, FakeRuns, Row
 
 
 class FakeInbox:
-    """The Inbox port: alerts by identity, and a case for each new one."""
+    """The Inbox port: alerts by identity; who next looks for work opens a case for each new one."""
 
     def __init__(self, clock: Clock, cases: FakeCases) -> None:
         self._clock, self._cases = clock, cases
+        cases.opener = self.open_cases
         self.posts: list[Post] = []
         #: identity → the alert, its case, and why it has none of its own
         self.alerts: dict[tuple[str, str, str], tuple[Alert, str | None, str | None]] = {}
@@ -42,17 +43,23 @@ class FakeInbox:
                 self.alerts[key] = (known.model_copy(update={"status": "resolved"}), case, why)
                 self._wake(case)
             return False
-        why = no_case_reason(alert, connected_at=alert.starts_at)
-        case = None if why else self._open_case(alert)
-        if case is not None:
-            self.alerts[key] = (alert, case, "duplicate")
-        else:
-            received = Received(id=new_id(), opened_at=self._clock.now(), alert=alert)
-            if why is None:
-                self._cases.add(received)
-                self._cases.told(received.id, Event(kind="case.received", actor="system"))
-            self.alerts[key] = (alert, None if why else received.id, why)
+        self.alerts[key] = (alert, None, no_case_reason(alert, connected_at=alert.starts_at))
         return True
+
+    def open_cases(self) -> int:
+        """A case for each alert that waits for one."""
+        waiting = [(key, alert) for key, (alert, case, why) in self.alerts.items() if case is None and why is None]
+        for key, alert in waiting:
+            known = self._open_case(alert)
+            if known is not None:
+                self.alerts[key] = (alert, known, "duplicate")
+                continue
+            firing = alert.model_copy(update={"status": "firing"})
+            received = Received(id=new_id(), opened_at=self._clock.now(), alert=firing)
+            self._cases.add(received)
+            self._cases.told(received.id, Event(kind="case.received", actor="system"))
+            self.alerts[key] = (alert, received.id, None)
+        return len(waiting)
 
     def _open_case(self, alert: Alert) -> str | None:
         for row in self._cases.rows.values():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -41,6 +41,8 @@ class FakeCases:
         self._clock = clock
         self.rows: dict[str, Row] = {}
         self.pulse = FakePulse()
+        #: what an inbox that feeds these rows does for them
+        self.opener: Callable[[], int] = lambda: 0
 
     def now(self) -> datetime:
         """The clock of these rows."""
@@ -54,6 +56,10 @@ class FakeCases:
         """A case that a person began."""
         self.add(case)
         self.told(case.id, *events)
+
+    async def open_stored(self) -> int:
+        """What the inbox holds."""
+        return self.opener()
 
     async def claim(self, roles: Sequence[Role], worker: str) -> Lease | None:
         """The most severe, then the longest due case."""

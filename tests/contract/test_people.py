@@ -42,6 +42,10 @@ async def test_a_new_identity_opens_one_case_or_says_why_not(stores: Stores) -> 
     await stores.inbox.store([post("A")])
     await stores.inbox.store([post("A"), post("A", starts_at=NOW + timedelta(seconds=9))])
     await stores.inbox.store([post("Gone", status="resolved"), post("Watchdog")])
+    waiting = [("A", "open"), ("A", "open"), ("Gone", "resolved_first"), ("Watchdog", "benign")]
+    assert sorted(await alerts(stores)) == waiting
+    assert await stores.cases.open_stored() == 2
+    assert await stores.cases.open_stored() == 0
     found = sorted(await alerts(stores))
     assert found == [("A", "duplicate"), ("A", "open"), ("Gone", "resolved_first"), ("Watchdog", "benign")]
     (case,) = (await cases(stores)).items
@@ -152,6 +156,7 @@ async def test_filters_choose_and_unknown_ones_are_refused(stores: Stores) -> No
     await stores.open()
     await stores.close()
     await stores.inbox.store([post("A")])
+    await stores.cases.open_stored()
     for filters, count in (
         ({"state": "closed"}, 1), ({"outcome": "notified"}, 1), ({"alertname": "A"}, 1),
         ({"playbook": "web_restart"}, 1), ({"source": "prom"}, 1),

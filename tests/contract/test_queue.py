@@ -83,6 +83,7 @@ async def test_only_a_case_that_acted_is_a_past(stores: Stores, outcome: Outcome
 async def test_a_storm_is_counted_and_its_first_case_named(stores: Stores) -> None:
     assert ((await history(stores, "A")).storm_alerts, (await history(stores, "A")).storm_case) == (0, None)
     await stores.inbox.store([post("A"), post("B")])
+    await stores.cases.open_stored()
     found = await history(stores, "A")
     (row,) = (await stores.archive.cases(limit=5, cursor=None, filters={"alertname": "A"})).items
     assert (found.storm_alerts, found.storm_case, found.fires_last_hour) == (1, row["id"], 1)

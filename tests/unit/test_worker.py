@@ -127,6 +127,9 @@ async def test_a_stage_whose_lease_is_lost_is_cancelled(world: World, monkeypatc
     class LosingCases:
         """Cases whose lease cannot be renewed."""
 
+        async def open_stored(self) -> int:
+            return await world.cases.open_stored()
+
         async def claim(self, roles: Sequence[Role], worker: str) -> Lease | None:
             return await world.cases.claim(roles, worker)
 

@@ -15,6 +15,7 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 from psycopg_pool import AsyncConnectionPool
 
+from receiver.adapters.store.opening import open_cases
 from receiver.adapters.store.pool import translated
 from receiver.adapters.store.queries import load
 from receiver.domain.case import Case, read_case
@@ -32,6 +33,12 @@ class PostgresCases:
 
     def __init__(self, pool: AsyncConnectionPool[Any]) -> None:
         self._pool = pool
+
+    async def open_stored(self) -> int:
+        """A case for each stored alert that waits for one, at most some hundred; how many were looked at."""
+        with translated("opening cases"):
+            async with self._pool.connection() as connection:
+                return await open_cases(connection)
 
     async def claim(self, roles: Sequence[Role], worker: str) -> Lease | None:
         """The most severe, then the longest due case; None when nothing is due."""

@@ -1,14 +1,16 @@
-"""Deliveries become durable rows, alerts and cases, in one commit for a whole batch of requests.
+"""Deliveries become durable rows: raw bodies and alerts, in one commit for a whole batch of requests.
 
-Decides what is new, what repeats and what opens a case. Refuses nothing: a request whose rows the database
-will not take is kept raw, with an `unreadable` row that says why, and never fails its neighbours.
+Decides what is new, what repeats and what will open no case; cases are opened by the plan role (`opening.py`).
+Refuses nothing: a request whose rows the database will not take is kept raw, with an `unreadable` row that says
+why, and never fails its neighbours.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,8 +21,7 @@ from psycopg_pool import AsyncConnectionPool
 from receiver.adapters.store.pool import translate, translated
 from receiver.adapters.store.queries import load
 from receiver.domain.alert import Alert, Delivery, Unreadable, no_case_reason, read_delivery
-from receiver.domain.case import Received
-from receiver.identity import new_id
+from receiver.domain.outcome import NoCase
 from receiver.ports import Post, Receipt
 
 SQL = load("inbox")
@@ -81,19 +82,19 @@ class PostgresInbox:
 
     async def _commit(self, posts: Sequence[Post], read: Sequence[Delivery]) -> list[Receipt]:
         alerts, seen = _merged(read)
-        rows = _array(self._row(alert, seen[key]) for key, alert in sorted(alerts.items()))
-        # a pipeline: what does not wait for an answer is sent together, so a commit is three exchanges, not seven
-        async with (
-            self._writing,
-            self._pool.connection() as connection,
-            connection.pipeline(),
-            connection.transaction(),
-        ):
-            deliveries = await _send(connection, "store_deliveries", **_columns(posts))
-            upsert = await _send(connection, "store_alerts", rows=rows) if alerts else None
-            ids = [int(row["id"]) for row in await deliveries.fetchall()]
-            await self._store_unreadable(connection, posts, read, ids)
-            new = await self._open_cases(connection, await upsert.fetchall(), alerts) if upsert else set()
+        values = {
+            "sources": [post.source for post in posts],
+            "tokens": [post.token for post in posts],
+            "bodies": [post.body for post in posts],
+            "rows": f"[{','.join(self._row(alert, seen[key]) for key, alert in sorted(alerts.items()))}]",
+            "unreadable": _unreadable(posts, read),
+        }
+        async with self._writing, self._pool.connection() as connection:
+            # one statement is one transaction: a commit is one exchange with the database
+            cursor = await connection.execute(SQL["store"], values)
+            stored = await cursor.fetchall()
+            await self._wake(connection, [row[4] for row in stored if row[4] is not None])
+        new = {(source, fingerprint, starts_at) for source, fingerprint, starts_at, is_new, _ in stored if is_new}
         return [
             Receipt(
                 alerts=len(delivery.alerts),
@@ -103,43 +104,18 @@ class PostgresInbox:
             for delivery in read
         ]
 
-    async def _store_unreadable(
-        self,
-        connection: psycopg.AsyncConnection[Any],
-        posts: Sequence[Post],
-        read: Sequence[Delivery],
-        ids: Sequence[int],
-    ) -> None:
-        rows = [
-            {"delivery_id": id_, "source": post.source, "position": piece.position, "reason": piece.reason}
-            for post, delivery, id_ in zip(posts, read, ids, strict=True)
-            for piece in delivery.unreadable
-        ]
-        if rows:
-            await _send(connection, "store_unreadable", rows=_json(rows))
-
-    async def _open_cases(
-        self,
-        connection: psycopg.AsyncConnection[Any],
-        stored: Sequence[dict[str, Any]],
-        alerts: dict[tuple[str, str, datetime], Alert],
-    ) -> set[tuple[str, str, datetime]]:
-        """Cases for new identities, a look at those that resolved. Gives the new identities."""
-        given = [(row["id"], alerts[_key(row)]) for row in stored if row["is_new"] and row["why"] is None]
-        if given:
-            links, cases = _case_rows(given)
-            await _send(connection, "open_cases", rows=_array(cases))
-            await _send(connection, "link_alerts", rows=_json(links))
-        resolved = [row["case_id"] for row in stored if row["status"] == "resolved" and row["case_id"]]
-        if resolved:
-            await _send(connection, "wake_resolved", cases=resolved)
-        return {_key(row) for row in stored if row["is_new"]}
+    async def _wake(self, connection: psycopg.AsyncConnection[Any], cases: Sequence[Any]) -> None:
+        """All is stored by now: a wake that fails is made up for by the case's own due time."""
+        if cases:
+            with contextlib.suppress(psycopg.Error):
+                # a plan of its own: cached over an empty table it would read a full one from end to end
+                await connection.execute(SQL["wake_resolved"], {"cases": list(cases)}, prepare=False)
 
     def _row(self, alert: Alert, times_seen: int) -> str:
         connected_at = self._connected_at.get(alert.source, datetime.min.replace(tzinfo=UTC))
-        added = _json({"times_seen": times_seen, "why": no_case_reason(alert, connected_at=connected_at)})
+        why = no_case_reason(alert, connected_at=connected_at)
         # pydantic writes its own JSON several times faster than plain data would be written by `json`
-        return f"{alert.model_dump_json()[:-1]}, {added[1:]}"
+        return f'{alert.model_dump_json()[:-1]}, "times_seen": {times_seen}, "why": {_quoted(why)}}}'
 
 
 def _merged(
@@ -157,42 +133,16 @@ def _merged(
     return alerts, seen
 
 
-def _key(row: dict[str, Any]) -> tuple[str, str, datetime]:
-    return row["source"], row["fingerprint"], row["starts_at"].astimezone(UTC)
+def _unreadable(posts: Sequence[Post], read: Sequence[Delivery]) -> str:
+    return json.dumps(
+        [
+            {"post": number, "source": post.source, "position": piece.position, "reason": piece.reason}
+            for number, (post, delivery) in enumerate(zip(posts, read, strict=True))
+            for piece in delivery.unreadable
+        ]
+    )
 
 
-def _case_rows(given: Sequence[tuple[int, Alert]]) -> tuple[list[dict[str, Any]], list[str]]:
-    """For each alert, by its number: what links it to its case, and the case as JSON."""
-    now = datetime.now(UTC)
-    links: list[dict[str, Any]] = []
-    cases: list[str] = []
-    for alert_id, alert in given:
-        case = Received(id=new_id(), opened_at=now, alert=alert)
-        link = {"id": case.id, "alert_id": alert_id, "source": alert.source, "fingerprint": alert.fingerprint}
-        links.append(link)
-        copied = _json(link | {"severity": alert.severity_rank, "alertname": alert.name})
-        cases.append(f'{copied[:-1]}, "body": {case.model_dump_json()}}}')
-    return links, cases
-
-
-def _columns(posts: Sequence[Post]) -> dict[str, Any]:
-    return {
-        "sources": [post.source for post in posts],
-        "tokens": [post.token for post in posts],
-        "bodies": [post.body for post in posts],
-    }
-
-
-async def _send(
-    connection: psycopg.AsyncConnection[Any], query: str, **values: Any
-) -> psycopg.AsyncCursor[dict[str, Any]]:
-    cursor = connection.cursor(row_factory=dict_row)
-    return await cursor.execute(SQL[query], values)
-
-
-def _json(plain: Sequence[dict[str, Any]] | dict[str, Any]) -> str:
-    return json.dumps(plain, ensure_ascii=False)
-
-
-def _array(rows: Iterable[str]) -> str:
-    return f"[{','.join(rows)}]"
+def _quoted(why: NoCase | None) -> str:
+    # a word of ours: nothing in it needs escaping
+    return "null" if why is None else f'"{why}"'

@@ -6,9 +6,12 @@ which is a bug of ours (`Broken`). Data errors are left to those who sent the da
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
@@ -19,6 +22,8 @@ from receiver.errors import Broken, GitmedicError, Unavailable
 _PASSING = ("08", "40", "53", "55", "57", "58")
 #: seconds to wait for a free connection before saying so
 WAIT_SECONDS = 5.0
+#: a connection that lived so long ago is asked again before it is used
+_CHECK_SECONDS = 1.0
 
 
 @asynccontextmanager
@@ -31,7 +36,7 @@ async def open_pool(dsn: str, *, name: str = "gitmedic", most: int = 8) -> Async
         timeout=WAIT_SECONDS,
         open=False,
         kwargs={"autocommit": True, "application_name": name, "connect_timeout": 3},
-        check=AsyncConnectionPool.check_connection,
+        check=_RecentlyChecked(),
         reconnect_timeout=30,
     )
     await pool.open()
@@ -39,6 +44,19 @@ async def open_pool(dsn: str, *, name: str = "gitmedic", most: int = 8) -> Async
         yield pool
     finally:
         await pool.close(timeout=5)
+
+
+class _RecentlyChecked:
+    """Asks a connection whether it lives, unless it was asked a moment ago: under load that is each time in vain."""
+
+    def __init__(self) -> None:
+        self._asked_at: WeakKeyDictionary[psycopg.AsyncConnection[Any], float] = WeakKeyDictionary()
+
+    async def __call__(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        now = time.monotonic()
+        if now - self._asked_at.get(connection, -math.inf) > _CHECK_SECONDS:
+            await AsyncConnectionPool.check_connection(connection)
+            self._asked_at[connection] = now
 
 
 @contextmanager

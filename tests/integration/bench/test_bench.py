@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench import __main__ as suite
-from bench import bodies, lists, propose, start, webhook
+from bench import bodies, lists, opening, propose, start, webhook
 from bench.report import Measure, Report
 from receiver.domain.alert import read_delivery
 
@@ -64,6 +64,12 @@ async def test_pages_and_proposals(tmp_path: Path) -> None:
     assert size.median > 50  # the log is on the page
     sizes = [one async for one in propose.measure(1, 0.0, sizes=(5, 50), proposals=2)]
     assert [one.name for one in sizes if one.unit == "ratio"] == [f"{what} at 50 to that at 5" for what in propose.WHAT]
+
+
+@pytest.mark.anyio
+async def test_stored_alerts_become_cases() -> None:
+    rate, slower = [one async for one in opening.measure(1, 0.0, alerts=1000)]
+    assert rate.median > 0 and slower.median > 0
 
 
 def test_growth_is_a_slope() -> None:

@@ -22,7 +22,7 @@ from receiver.domain.proposal import Answer
 from receiver.domain.run import RunEvent, RunResult
 from receiver.errors import Conflict, Retry
 from receiver.identity import new_id
-from receiver.ports import Clearance, Event, Lease, Post
+from receiver.ports import Clearance, Event, Lease, Post, Receipt
 
 NOW = datetime.now(UTC)
 Pool = AsyncConnectionPool[Any]
@@ -50,8 +50,16 @@ async def rows(pool: Pool, query: str) -> list[dict[str, Any]]:
 
 async def opened(pool: Pool, *names: str) -> PostgresInbox:
     inbox = PostgresInbox(pool)
-    await inbox.store([post(*names)] if names else [])
+    await store(inbox, pool, *([post(*names)] if names else []))
     return inbox
+
+
+async def store(inbox: PostgresInbox, pool: Pool, *posts: Post) -> list[Receipt]:
+    """Stored, and their cases opened."""
+    receipts = await inbox.store(posts)
+    while await PostgresCases(pool).open_stored():
+        pass
+    return receipts
 
 
 @pytest.mark.anyio
@@ -69,7 +77,7 @@ async def test_an_alert_opens_one_case_and_repeats_only_count(pool: Pool) -> Non
 @pytest.mark.anyio
 async def test_a_new_start_of_an_open_case_is_a_duplicate_that_links_it(pool: Pool) -> None:
     inbox = await opened(pool, "A")
-    await inbox.store([post("A", starts_at=NOW + timedelta(seconds=9))])
+    await store(inbox, pool, post("A", starts_at=NOW + timedelta(seconds=9)))
     first, second = await rows(pool, "SELECT why, case_id FROM alerts ORDER BY starts_at")
     assert (first["why"], second["why"]) == (None, "duplicate")
     assert first["case_id"] == second["case_id"]
@@ -79,7 +87,7 @@ async def test_a_new_start_of_an_open_case_is_a_duplicate_that_links_it(pool: Po
 async def test_two_starts_in_one_post_open_one_case(pool: Pool) -> None:
     inbox = PostgresInbox(pool)
     one, two = post("A"), post("A", starts_at=NOW + timedelta(seconds=9))
-    await inbox.store([one, two])
+    await store(inbox, pool, one, two)
     assert len(await rows(pool, "SELECT FROM cases")) == 1
     assert {row["why"] for row in await rows(pool, "SELECT why FROM alerts")} == {None, "duplicate"}
 
@@ -98,9 +106,8 @@ async def test_resolved_first_opens_nothing_and_a_stale_firing_revives_nothing(p
 async def test_what_fired_before_the_connection_is_a_row_only(pool: Pool) -> None:
     inbox = PostgresInbox(pool)
     await inbox.connect(["prom"])
-    await inbox.store(
-        [post("Old", starts_at=NOW - timedelta(hours=1)), post("New", starts_at=NOW + timedelta(hours=1))]
-    )
+    old, new = post("Old", starts_at=NOW - timedelta(hours=1)), post("New", starts_at=NOW + timedelta(hours=1))
+    await store(inbox, pool, old, new)
     found = {row["labels"]["alertname"]: row["why"] for row in await rows(pool, "SELECT labels, why FROM alerts")}
     assert found == {"Old": "before_connection", "New": None}
     assert len(await rows(pool, "SELECT FROM cases")) == 1
@@ -138,7 +145,7 @@ async def test_a_poison_that_only_the_database_sees_fails_no_neighbour(pool: Poo
 @pytest.mark.anyio
 async def test_ten_thousand_alerts_in_one_post(pool: Pool) -> None:
     inbox = PostgresInbox(pool)
-    (receipt,) = await inbox.store([post(*[f"A{n}" for n in range(10_000)])])
+    (receipt,) = await store(inbox, pool, post(*[f"A{n}" for n in range(10_000)]))
     assert (receipt.alerts, receipt.new) == (10_000, 10_000)
     assert (await rows(pool, "SELECT count(*) AS n FROM cases"))[0]["n"] == 10_000
 
@@ -203,7 +210,7 @@ async def test_events_are_numbered_per_case_and_append_only(pool: Pool) -> None:
 @pytest.mark.anyio
 async def test_the_most_severe_case_goes_first(pool: Pool) -> None:
     inbox = PostgresInbox(pool)
-    await inbox.store([post("Low"), post("High", labels={"alertname": "High", "severity": "critical"})])
+    await store(inbox, pool, post("Low"), post("High", labels={"alertname": "High", "severity": "critical"}))
     case = (await leased(PostgresCases(pool))).case
     assert isinstance(case, Received) and case.alert.name == "High"
 

@@ -27,6 +27,7 @@ async def test_an_alert_without_a_name_is_shown(door: Door) -> None:
     anna = await door.session("anna")
     for path in ("/", "/alerts"):
         assert (await anna.get(path)).status_code == 200, path
+    await door.open_cases()
     (row,) = await door.rows("SELECT id::text FROM cases")
     assert (await anna.get(f"/cases/{row['id']}")).status_code == 200
     await anna.aclose()
@@ -170,6 +171,7 @@ async def test_an_unnamed_caller_learns_nothing_of_the_database(door: Door) -> N
 async def test_a_closed_case_needs_no_stream(door: Door) -> None:
     await alert(door, {"alertname": "A"})
     store, headers = door.office.store, {**await door.token("read"), "Accept": "text/event-stream"}
+    await door.open_cases()
     lease = await store.cases.claim((Role.PLAN,), "test")
     assert lease is not None
     closed = lease.case.end(Outcome.REFUSED, "no").become(Closed)

@@ -29,6 +29,7 @@ async def test_ten_thousand_alerts_in_one_post(door: Door) -> None:
     alerts = [firing(f"A{number}", annotations={"text": "x" * 750}) for number in range(10_000)]
     assert len(json.dumps({"alerts": alerts})) > 8 << 20
     assert await post(door, alerts) == {"alerts": 10_000, "new": 10_000, "unreadable": 0}
+    await door.open_cases()
     (count,) = await door.rows("SELECT (SELECT count(*) FROM alerts) AS alerts, (SELECT count(*) FROM cases) AS cases")
     assert count == {"alerts": 10_000, "cases": 10_000}
 
@@ -53,6 +54,7 @@ async def test_ten_thousand_alerts_in_one_post(door: Door) -> None:
 async def test_an_odd_alert_is_a_row_and_its_neighbour_is_stored(door: Door, odd: Any) -> None:
     assert await post(door, [odd, firing("Good")]) == {"alerts": 1, "new": 1, "unreadable": 1}
     assert [row["position"] for row in await door.rows("SELECT position FROM unreadable")] == [0]
+    await door.open_cases()
     assert len(await door.rows("SELECT FROM cases")) == 1
 
 
@@ -89,6 +91,7 @@ async def test_what_fired_before_its_source_was_connected_is_a_row_only(door: Do
     await post(door, [firing("Old", startsAt=old.isoformat()), firing("New", startsAt=new.isoformat())])
     rows = await door.rows("SELECT labels ->> 'alertname' AS name, why FROM alerts ORDER BY 1")
     assert rows == [{"name": "New", "why": None}, {"name": "Old", "why": "before_connection"}]
+    await door.open_cases()
     assert len(await door.rows("SELECT FROM cases")) == 1
 
 

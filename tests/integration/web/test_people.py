@@ -180,6 +180,7 @@ async def test_lists_have_pages_and_known_filters(door: Door) -> None:
         {"status": "firing", "labels": {"alertname": f"A{n}"}, "startsAt": "2026-11-26T00:00:00Z"} for n in range(7)
     ]
     await door.http.post("/alertmanager/prom", json={"alerts": alerts}, headers=headers)
+    await door.open_cases()
     reader = await door.token("read")
     seen: list[str] = []
     cursor: str | None = None

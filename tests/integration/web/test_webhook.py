@@ -48,6 +48,7 @@ async def test_repeats_ends_and_duplicates_are_harmless(door: Door) -> None:
     assert len(rows) == 1 and rows[0]["status"] == "resolved" and rows[0]["times_seen"] == 4
     for name in ("ha-duplicate-1", "ha-duplicate-2"):
         assert (await send(door, capture(name), headers)).status_code == 200
+    await door.open_cases()
     assert len(await door.rows("SELECT FROM cases")) == 2
 
 

@@ -55,7 +55,8 @@ SELECT alerts.id AS number, alerts.source, alerts.fingerprint, alerts.starts_at,
        alerts.times_seen, alerts.received_at, alerts.last_seen_at, alerts.resolved_at, alerts.truncated,
        alerts.case_id::text AS "case",
        coalesce(alerts.why, cases.outcome, 'open') AS why,
-       CASE WHEN alerts.why IS NOT NULL THEN '' WHEN cases.outcome IS NOT NULL THEN cases.why
+       CASE WHEN alerts.why IS NOT NULL THEN '' WHEN alerts.case_id IS NULL THEN 'stored; waits for its case'
+            WHEN cases.outcome IS NOT NULL THEN cases.why
             ELSE concat_ws(': ', cases.kind, nullif(cases.waiting, '')) END AS why_text
 FROM alerts LEFT JOIN cases ON cases.id = alerts.case_id
 WHERE (%(before)s::bigint IS NULL OR alerts.id < %(before)s)
