@@ -70,7 +70,8 @@ class Lease(Record):
 
     case: Case
     fence: int
-    until: datetime
+    until: datetime  #: by the database's clock
+    seconds: float = 30.0  #: its whole length: what a worker measures on a clock of its own
     revived: bool = False  #: the lease before this one ran out without a word
 
 

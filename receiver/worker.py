@@ -122,7 +122,8 @@ class Worker:
     async def _hold(self, lease: Lease) -> None:
         """Advance under a lease that is kept alive; a lost lease cancels the stage."""
         work = asyncio.create_task(self._advance(lease))
-        length = lease.until.timestamp() - time.time() + RENEW_SECONDS
+        # the database's clock alone decides whose the case is; this one only says when to stop hoping for an answer
+        length = lease.seconds + RENEW_SECONDS
         until = time.monotonic() + length
         try:
             while not work.done():

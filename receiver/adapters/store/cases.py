@@ -45,7 +45,10 @@ class PostgresCases:
         row = await self._one("claim", roles=[str(role) for role in roles], worker=worker, seconds=LEASE_SECONDS)
         if row is None:
             return None
-        return Lease(case=read_case(row["body"]), fence=row["fence"], until=row["lease_until"], revived=row["revived"])
+        return Lease(
+            case=read_case(row["body"]), fence=row["fence"], until=row["lease_until"], seconds=LEASE_SECONDS,
+            revived=row["revived"],
+        )  # fmt: skip
 
     async def renew(self, lease: Lease) -> bool:
         """Hold the case longer; False when somebody else has it."""
