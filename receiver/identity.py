@@ -13,3 +13,11 @@ def new_id() -> str:
     value = (milliseconds & (1 << 48) - 1) << 80 | 0x7 << 76 | secrets.randbits(12) << 64
     value |= 0b10 << 62 | secrets.randbits(62)
     return str(uuid.UUID(int=value))
+
+
+def usual_id(text: str) -> str | None:
+    """An id of any version as the database spells it; None for what is no id."""
+    try:
+        return str(uuid.UUID(text))
+    except ValueError:
+        return None

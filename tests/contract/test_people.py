@@ -205,6 +205,7 @@ async def test_a_run_shows_its_real_attempt(stores: Stores) -> None:
 async def test_what_is_not_there_is_none(stores: Stores, id: str) -> None:
     assert await stores.archive.case(id) is None
     assert await stores.archive.stored(id) is None
+    assert await stores.desk.cancel(id, "user:anna") is False
     assert await stores.logs.run(id) is None
     assert await stores.archive.events(id, after=-1) == []
     assert await stores.logs.run_log(id) == []

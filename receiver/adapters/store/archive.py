@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import heapq
 from typing import Any
-from uuid import UUID
 
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
@@ -17,6 +16,7 @@ from receiver.adapters.store.queries import load
 from receiver.domain.case import Case, read_case
 from receiver.domain.view import case_view, run_view
 from receiver.errors import Refused
+from receiver.identity import usual_id
 from receiver.ports import Page
 
 SQL = load("archive")
@@ -66,7 +66,7 @@ class PostgresArchive:
 
     async def case(self, id: str) -> dict[str, Any] | None:
         """The whole case with its events and attempts."""
-        rows = await self._rows("case", id=_uuid(id)) if _uuid(id) else []
+        rows = await self._rows("case", id=usual_id(id)) if usual_id(id) else []
         if not rows:
             return None
         events = await self._rows("events", id=rows[0]["id"], after=-1)
@@ -75,11 +75,11 @@ class PostgresArchive:
 
     async def events(self, id: str, *, after: int) -> list[dict[str, Any]]:
         """Events of a case with a number above `after`."""
-        return await self._rows("events", id=_uuid(id), after=after) if _uuid(id) else []
+        return await self._rows("events", id=usual_id(id), after=after) if usual_id(id) else []
 
     async def stored(self, id: str) -> Case | None:
         """The case as the stages know it."""
-        rows = await self._rows("case", id=_uuid(id)) if _uuid(id) else []
+        rows = await self._rows("case", id=usual_id(id)) if usual_id(id) else []
         return read_case(rows[0]["body"]) if rows else None
 
     async def case_of_proposal(self, number: int) -> str | None:
@@ -93,17 +93,17 @@ class PostgresArchive:
 
     async def run(self, id: str) -> dict[str, Any] | None:
         """A run by run id, with all its attempts."""
-        rows = await self._rows("run", id=_uuid(id)) if _uuid(id) else []
+        rows = await self._rows("run", id=usual_id(id)) if usual_id(id) else []
         return run_view(rows) if rows else None
 
     async def run_log(self, id: str, *, after: int = -1, limit: int = 1000, tail: bool = False) -> list[dict[str, Any]]:
         """Events of the run's latest attempt with a number above `after`; with `tail` the last ones."""
         name = "run_log_tail" if tail else "run_log"
-        return await self._rows(name, id=_uuid(id), after=after, limit=min(limit, 10_000)) if _uuid(id) else []
+        return await self._rows(name, id=usual_id(id), after=after, limit=min(limit, 10_000)) if usual_id(id) else []
 
     async def run_tally(self, id: str) -> list[dict[str, Any]]:
         """Counts of the latest attempt by host and kind of event."""
-        return await self._rows("run_tally", id=_uuid(id)) if _uuid(id) else []
+        return await self._rows("run_tally", id=usual_id(id)) if usual_id(id) else []
 
     async def _rows(self, name: str, **values: Any) -> list[dict[str, Any]]:
         with translated(f"reading {name}"):
@@ -133,10 +133,3 @@ def _cursor(name: str, cursor: str | None, numbers: int) -> list[int | None]:
     ):
         raise Refused(f"listing {name}: {cursor!r:.40} is no cursor", reason="cursor")
     return [int(part) if part else None for part in parts]
-
-
-def _uuid(text: str) -> str | None:
-    try:
-        return str(UUID(text))
-    except ValueError:
-        return None

@@ -14,6 +14,7 @@ from receiver.adapters.store.pool import translated
 from receiver.adapters.store.queries import load
 from receiver.domain.case import Planned
 from receiver.domain.outcome import Role
+from receiver.identity import usual_id
 from receiver.ports import Event
 
 SQL = load("desk")
@@ -36,7 +37,8 @@ class PostgresDesk:
 
     async def cancel(self, run: str, actor: str) -> bool:
         """Ask a live run to stop; False when it is not running."""
-        rows = await self._rows("cancel", run=run, actor=actor)
+        known = usual_id(run)
+        rows = await self._rows("cancel", run=known, actor=actor) if known else []
         for row in rows:
             await self.note(row["case_id"], Event(kind="run.cancel_asked", actor=actor, text=f"cancel run {run}"))
         return bool(rows)
