@@ -10,7 +10,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 _API_HEAD = """# API
 
-Made by `gitmedic config schema --docs`. The description for machines is at `/openapi.json` of a running server.
+Made by `gitmedic config schema --docs`. A running server shows it at `/docs`, with parameters, bodies
+and a `curl` line for each call, and to machines at `/openapi.json`.
 
 `Authorization: Bearer <token>` (`gitmedic token create`), or the session of a browser. Reading needs scope `read`,
 `dispatch` or `admin`; approving and rejecting need a person's session and take no token. Lists answer

@@ -6,6 +6,8 @@ A token never approves. Nothing is granted by source address.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import contextlib
 from urllib.parse import urlsplit
 
@@ -18,11 +20,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from receiver.domain.policyfile import Person
 from receiver.errors import Refused
 from receiver.ports import Token
-from receiver.web.hooks.alertmanager import who
 from receiver.web.parts import Parts, trace_of
 
 log = structlog.get_logger()
 COOKIE = "gitmedic_session"
+#: scopes of tokens: any of them may
+READS = ("read", "dispatch", "admin")
+DISPATCHES = ("dispatch", "admin")
+DELIVERS = ("alerts:write", "admin")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 #: asked by machines under any name; they carry no session
 _ANY_HOST = ("/alertmanager", "/healthz", "/readyz", "/metrics")
@@ -188,7 +193,7 @@ async def needs_viewer(request: Request, parts: Parts) -> str:
 async def needs_reader(request: Request, parts: Parts) -> str:
     """Anybody with a session or a reading token; gives the actor."""
     if request.headers.get("authorization"):
-        token = await needs_token(request, parts, ("read", "dispatch", "admin"))
+        token = await needs_token(request, parts, READS)
         return f"token:{token.name}"
     name = await session_name(request, parts)
     if name is None:
@@ -206,3 +211,17 @@ async def needs_token(request: Request, parts: Parts, scopes: tuple[str, ...]) -
     if token.scope not in scopes:
         raise Refused(f"token {token.name!r} has scope {token.scope}, not {' or '.join(scopes)}", reason="scope")
     return token
+
+
+async def who(request: Request, parts: Parts) -> Token | None:
+    """The token of a bearer or, as password, of basic authentication."""
+    kind, _, value = request.headers.get("authorization", "").partition(" ")
+    secret = value.strip()
+    if kind.lower() == "basic":
+        try:
+            secret = base64.b64decode(secret, validate=True).decode("utf-8").partition(":")[2]
+        except (binascii.Error, UnicodeDecodeError, ValueError):
+            return None
+    elif kind.lower() != "bearer":
+        return None
+    return await parts.access.token(secret) if secret else None

@@ -18,8 +18,9 @@ from starlette.exceptions import HTTPException
 from receiver.errors import Broken, Conflict, GitmedicError, Invalid, Refused, Retry
 from receiver.web.access import Guarded
 from receiver.web.api import routes as api
+from receiver.web.api.described import Described
 from receiver.web.hooks import alertmanager
-from receiver.web.pages import case, catalog, demo, entry, hosts, lists, settings, start
+from receiver.web.pages import case, catalog, demo, docs, entry, hosts, lists, settings, start
 from receiver.web.pages.render import error_page
 from receiver.web.parts import Parts, trace_of
 
@@ -50,13 +51,13 @@ def create_app(parts: Parts) -> FastAPI:
             writer.cancel()
             await asyncio.gather(writer, return_exceptions=True)
 
-    # the API's own pages would load scripts from elsewhere; the description itself is at /openapi.json
-    app = FastAPI(title="gitmedic", version=parts.version, docs_url=None, redoc_url=None, lifespan=lifespan)
+    # FastAPI's own page would load scripts from elsewhere; ours is pages/docs.py
+    app = Described(title="gitmedic", version=parts.version, docs_url=None, redoc_url=None, lifespan=lifespan)
     app.add_middleware(Guarded, hosts=parts.hosts)
     app.include_router(alertmanager.routes(parts))
     app.include_router(api.routes(parts))
     app.state.parts = parts
-    for pages in (entry, lists, case, catalog, hosts, settings, start, demo):
+    for pages in (entry, lists, case, catalog, hosts, settings, start, demo, docs):
         app.include_router(pages.routes(parts))
     app.mount("/static", StaticFiles(directory=Path(str(files("receiver.web") / "static"))))
     _health(app, parts)

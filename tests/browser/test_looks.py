@@ -59,6 +59,7 @@ async def furnished(site: Site) -> dict[str, str]:
         "case-open": f"/cases/{open_case.id}", "case-rejected": f"/cases/{rejected.id}",
         "run": f"/runs/{open_case.runfile.run}", "catalog": "/catalog", "catalog-none": "/catalog?q=nothing",
         "playbook": "/catalog/web_restart", "hosts": "/hosts", "settings": "/settings?checks=1", "start": "/start",
+        "docs": "/docs",
         "demo": "/demo", "login": "/login", "error": "/cases/nowhere",
     }  # fmt: skip
 

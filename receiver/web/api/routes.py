@@ -15,12 +15,51 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response, Streami
 
 from receiver.domain.text import plain
 from receiver.errors import Refused
-from receiver.web.access import needs_person, needs_reader, needs_token
+from receiver.web.access import DISPATCHES, READS, needs_person, needs_reader, needs_token
+from receiver.web.api.described import CaseId, PlaybookId, RunId, described
 from receiver.web.api.stream import case_stream
 from receiver.web.parts import Parts
 
 DEFAULT_LIMIT = 50
 _MOST_DIGITS = 19
+_PAGED = {"limit": f"how many, {DEFAULT_LIMIT} when not given", "cursor": "`next` of the page before"}
+_OF_BOTH = {"source": "name of a source", "alertname": "the label of that name"}
+_OF_ALERTS = _PAGED | {
+    "source": _OF_BOTH["source"],
+    "status": "firing or resolved",
+    "fingerprint": "Alertmanager's number for a set of labels",
+    "alertname": _OF_BOTH["alertname"],
+    "why": "open, a reason why no case was opened, or the outcome of its case",
+}
+_OF_CASES = _PAGED | {
+    "state": "the step it is at, or closed",
+    "outcome": "how it ended",
+    "alertname": _OF_BOTH["alertname"],
+    "entity": "what it is about, such as a host",
+    "playbook": "its id in the catalog",
+    "source": _OF_BOTH["source"],
+    "needs": "`you`: those that wait for a person",
+}
+_APPROVE = {
+    "type": "object",
+    "required": ["head_sha"],
+    "example": {"head_sha": "0" * 40},
+    "properties": {"head_sha": {"type": "string", "description": "head of the proposal that was looked at"}},
+}
+_REJECT = {
+    "type": "object",
+    "example": {"why": "not during the backup"},
+    "properties": {"why": {"type": "string", "description": "stands on the proposal"}},
+}
+_DISPATCH = {
+    "type": "object", "required": ["playbook"],
+    "properties": {
+        "playbook": {"type": "string", "description": "id in the catalog"},
+        "params": {"type": "object", "description": "as the playbook's schema wants them"},
+        "reason": {"type": "string", "description": "stands on the proposal"},
+    },
+    "example": {"playbook": "path_cleanup", "params": {"host": "web1", "path": "/srv/cache"}, "reason": "asked for"},
+}  # fmt: skip
 
 
 def routes(parts: Parts) -> APIRouter:
@@ -34,13 +73,13 @@ def routes(parts: Parts) -> APIRouter:
 
 
 def _lists(router: APIRouter, parts: Parts) -> None:
-    @router.get("/info")
+    @router.get("/info", **described("Lists", "version, revision, sources", scopes=READS))
     async def info(request: Request) -> dict[str, Any]:
         """Version, adopted revision and sources."""
         await needs_reader(request, parts)
         return {"version": parts.version, "revision": await parts.repo.adopted(), "sources": list(parts.sources)}
 
-    @router.get("/alerts")
+    @router.get("/alerts", **described("Lists", "`items` and `next`", scopes=READS, asks=_OF_ALERTS))
     async def alerts(request: Request) -> JSONResponse:
         """One row per identity, each with its why."""
         await needs_reader(request, parts)
@@ -48,7 +87,7 @@ def _lists(router: APIRouter, parts: Parts) -> None:
         page = await parts.archive.alerts(limit=limit, cursor=cursor, filters=filters)
         return _json({"items": page.items, "next": page.next})
 
-    @router.get("/cases")
+    @router.get("/cases", **described("Lists", "`items` and `next`", scopes=READS, asks=_OF_CASES))
     async def cases(request: Request) -> JSONResponse:
         """Short rows, newest first."""
         await needs_reader(request, parts)
@@ -58,14 +97,18 @@ def _lists(router: APIRouter, parts: Parts) -> None:
 
 
 def _cases(router: APIRouter, parts: Parts) -> None:
-    @router.get("/cases/{id}")
-    async def case(request: Request, id: str) -> JSONResponse:
+    @router.get("/cases/{id}", **described("Cases", "the case with its events and attempts", scopes=READS))
+    async def case(request: Request, id: CaseId) -> JSONResponse:
         """The whole case."""
         await needs_reader(request, parts)
         return _json(await _found(parts, id))
 
-    @router.get("/cases/{id}/events", response_model=None)
-    async def events(request: Request, id: str) -> Response:
+    @router.get(
+        "/cases/{id}/events", response_model=None,
+        **described("Cases", "`items`; with `Accept: text/event-stream` a stream", scopes=READS,
+                    asks={"after": "number of the last event that is known"}),
+    )  # fmt: skip
+    async def events(request: Request, id: CaseId) -> Response:
         """Events as a list, or as a stream that resumes after Last-Event-ID."""
         await needs_reader(request, parts)
         case = await _found(parts, id)
@@ -78,21 +121,21 @@ def _cases(router: APIRouter, parts: Parts) -> None:
             return StreamingResponse(stream, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
         return _json({"items": await parts.archive.events(id, after=after), "next": None})
 
-    @router.post("/cases/{id}/approve")
-    async def approve(request: Request, id: str, body: dict[str, Any] = Body()) -> JSONResponse:
+    @router.post("/cases/{id}/approve", **described("Cases", "what was decided", body=_APPROVE))
+    async def approve(request: Request, id: CaseId, body: dict[str, Any] = Body()) -> JSONResponse:
         """Approve the head that was looked at, and merge it. A person's session only."""
         person = await needs_person(request, parts)
         head = str(body.get("head_sha", ""))
         return _json(await parts.doors.approve(id, head_sha=head, person=person, via="session"))
 
-    @router.post("/cases/{id}/reject")
-    async def reject(request: Request, id: str, body: dict[str, Any] | None = Body(default=None)) -> JSONResponse:
+    @router.post("/cases/{id}/reject", **described("Cases", "what was decided", body=_REJECT))
+    async def reject(request: Request, id: CaseId, body: dict[str, Any] | None = Body(default=None)) -> JSONResponse:
         """Close the proposal. A person's session only."""
         person = await needs_person(request, parts)
         why = plain(str((body or {}).get("why", "")))
         return _json(await parts.doors.reject(id, person=person, via="session", why=why))
 
-    @router.post("/dispatch")
+    @router.post("/dispatch", **described("Cases", "`case`: its id", scopes=DISPATCHES, body=_DISPATCH, status=202))
     async def dispatch(request: Request, body: dict[str, Any] = Body()) -> JSONResponse:
         """Begin a case by hand; it meets the same guard and the same proposal."""
         if request.headers.get("authorization"):
@@ -108,8 +151,8 @@ def _cases(router: APIRouter, parts: Parts) -> None:
 
 
 def _runs(router: APIRouter, parts: Parts) -> None:
-    @router.get("/runs/{id}")
-    async def run(request: Request, id: str) -> JSONResponse:
+    @router.get("/runs/{id}", **described("Runs", "the run with its attempts", scopes=READS))
+    async def run(request: Request, id: RunId) -> JSONResponse:
         """A run and its attempts."""
         await needs_reader(request, parts)
         found = await parts.logs.run(id)
@@ -117,8 +160,12 @@ def _runs(router: APIRouter, parts: Parts) -> None:
             raise Refused(f"no run {id[:60]!r}", reason="unknown_run")
         return _json(found)
 
-    @router.get("/runs/{id}/log", response_model=None)
-    async def log(request: Request, id: str) -> JSONResponse | PlainTextResponse:
+    @router.get(
+        "/runs/{id}/log", response_model=None,
+        **described("Runs", "`items` and `next`; as text a file", scopes=READS,
+                    asks={"after": "number of the last line that is known", "format": "`text` for a download"}),
+    )  # fmt: skip
+    async def log(request: Request, id: RunId) -> JSONResponse | PlainTextResponse:
         """Events of the latest attempt; as text when asked for, as a download."""
         await needs_reader(request, parts)
         after = number(request.query_params.get("after", ""), -1)
@@ -132,8 +179,8 @@ def _runs(router: APIRouter, parts: Parts) -> None:
             return PlainTextResponse("\n".join(lines) + "\n", headers=headers)
         return _json({"items": rows, "next": str(rows[-1]["seq"]) if rows else None})
 
-    @router.post("/runs/{id}/cancel")
-    async def cancel(request: Request, id: str) -> JSONResponse:
+    @router.post("/runs/{id}/cancel", **described("Runs", "it was asked", scopes=DISPATCHES, status=202))
+    async def cancel(request: Request, id: RunId) -> JSONResponse:
         """Ask a running run to stop."""
         if request.headers.get("authorization"):
             actor = f"token:{(await needs_token(request, parts, ('dispatch', 'admin'))).name}"
@@ -144,7 +191,7 @@ def _runs(router: APIRouter, parts: Parts) -> None:
 
 
 def _catalog(router: APIRouter, parts: Parts) -> None:
-    @router.get("/catalog")
+    @router.get("/catalog", **described("Catalog", "`items`, and `problems` as text", scopes=READS))
     async def catalog(request: Request) -> JSONResponse:
         """All vetted playbooks of the adopted revision, and what kept others out."""
         await needs_reader(request, parts)
@@ -152,8 +199,8 @@ def _catalog(router: APIRouter, parts: Parts) -> None:
         items = [playbook.model_dump(mode="json") for playbook in found.playbooks.values()]
         return _json({"items": items, "next": None, "problems": found.problems})
 
-    @router.get("/catalog/{id}")
-    async def playbook(request: Request, id: str) -> JSONResponse:
+    @router.get("/catalog/{id}", **described("Catalog", "the playbook", scopes=READS))
+    async def playbook(request: Request, id: PlaybookId) -> JSONResponse:
         """One vetted playbook."""
         await needs_reader(request, parts)
         found = (await parts.repo.revision(await parts.repo.adopted())).catalog.playbooks.get(id)

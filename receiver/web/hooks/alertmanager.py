@@ -6,8 +6,6 @@ never 429: Alertmanager counts the one as delivered and drops the other.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import time
 
 from fastapi import APIRouter, Request
@@ -15,23 +13,34 @@ from fastapi.responses import JSONResponse
 
 from receiver.errors import GitmedicError
 from receiver.ports import Post, Receipt, Token
+from receiver.web.access import DELIVERS, who
+from receiver.web.api.described import SourceName, described
 from receiver.web.parts import Parts
 
 MAX_BYTES = 16 << 20
 _MOST_DIGITS = 19
+_BODY = {
+    "type": "object", "required": ["alerts"], "description": "as Alertmanager's webhook receiver sends it, version 4",
+    "properties": {"alerts": {"type": "array", "items": {"type": "object"},
+                              "description": "each with status, labels, startsAt"}},
+    "example": {"alerts": [{"status": "firing", "labels": {"alertname": "WebDown", "instance": "web1:80"},
+                            "startsAt": "2026-11-26T12:00:00Z"}]},
+}  # fmt: skip
+_DESCRIBED = described("Alerts", "all of it is stored: how many `alerts`, `new`, `unreadable`", scopes=DELIVERS,
+                       has_session=False, body=_BODY)  # fmt: skip
 
 
 def routes(parts: Parts) -> APIRouter:
     """The two paths; without a source, the first configured one is meant."""
     router = APIRouter()
 
-    @router.post("/alertmanager", include_in_schema=True)
+    @router.post("/alertmanager", **_DESCRIBED)
     async def default(request: Request) -> JSONResponse:
         """One webhook request of Alertmanager, for the first source: 200 when all of it is stored."""
         return await receive(request, parts, parts.sources[0] if parts.sources else "")
 
-    @router.post("/alertmanager/{source}")
-    async def named(request: Request, source: str) -> JSONResponse:
+    @router.post("/alertmanager/{source}", **_DESCRIBED)
+    async def named(request: Request, source: SourceName) -> JSONResponse:
         """The same for a source by its name. 503: send it again; 4xx: it will never be taken."""
         return await receive(request, parts, source)
 
@@ -62,20 +71,6 @@ async def receive(request: Request, parts: Parts, source: str) -> JSONResponse:
     return JSONResponse(receipt.model_dump())
 
 
-async def who(request: Request, parts: Parts) -> Token | None:
-    """The token of a bearer or, as password, of basic authentication."""
-    kind, _, value = request.headers.get("authorization", "").partition(" ")
-    secret = value.strip()
-    if kind.lower() == "basic":
-        try:
-            secret = base64.b64decode(secret, validate=True).decode("utf-8").partition(":")[2]
-        except (binascii.Error, UnicodeDecodeError, ValueError):
-            return None
-    elif kind.lower() != "bearer":
-        return None
-    return await parts.access.token(secret) if secret else None
-
-
 async def read_body(request: Request) -> bytes | None:
     """The body, or None as soon as it is too large."""
     declared = request.headers.get("content-length", "")
@@ -92,7 +87,7 @@ async def read_body(request: Request) -> bytes | None:
 def _refused(token: Token | None, source: str, parts: Parts) -> JSONResponse | None:
     if token is None:
         return _answer(401, "a token of scope alerts:write is needed: gitmedic token create --scope alerts:write")
-    if token.scope not in ("alerts:write", "admin"):
+    if token.scope not in DELIVERS:
         return _answer(403, f"token {token.name!r} has scope {token.scope}, not alerts:write")
     if source not in parts.sources:
         known = ", ".join(parts.sources) or "none: add [[sources]] to gitmedic.toml"
