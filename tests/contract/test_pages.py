@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
+from typing import Any
 
 import pytest
 
+from receiver.domain.outcome import Outcome
 from receiver.domain.run import RunEvent
 from receiver.identity import new_id
 from receiver.ports import Event
-from tests.fix_stores import NOW, Stores
+from tests.fix_stores import NOW, Stores, post
 
 pytestmark = pytest.mark.anyio
 
@@ -83,3 +86,30 @@ async def test_one_row_for_each_thing(stores: Stores) -> None:
     assert await stores.close() == case.id
     (row,) = await stores.archive.entities()
     assert (row["open"], row["state"], row["outcome"]) == (0, "closed", "notified")
+
+
+async def test_alerts_of_one_why_are_those_that_say_it(stores: Stores) -> None:
+    for name in ("A", "B", "C"):
+        await stores.inbox.store([post(name)])
+        await stores.close(Outcome.REJECTED if name == "B" else Outcome.NOTIFIED)
+    await stores.inbox.store([post("A", starts_at=NOW + timedelta(seconds=9))])
+    await stores.inbox.store([post("A", starts_at=NOW + timedelta(seconds=10)), post("Watchdog")])
+    every = [(row["number"], row["why"], row["labels"]["alertname"]) for row in await walked(stores)]
+    assert {why for _, why, _ in every} == {"open", "duplicate", "benign", "rejected", "notified"}
+    for why in ("open", "duplicate", "benign", "rejected", "notified", "fixed"):
+        wanted = [number for number, said, _ in every if said == why]
+        assert [row["number"] for row in await walked(stores, why=why)] == wanted, why
+    both = await walked(stores, why="notified", alertname="A")
+    assert [row["number"] for row in both] == [n for n, why, name in every if (why, name) == ("notified", "A")]
+
+
+async def walked(stores: Stores, **filters: str) -> list[dict[str, Any]]:
+    """All alerts, two a page."""
+    rows: list[dict[str, Any]] = []
+    cursor: str | None = None
+    while True:
+        page = await stores.archive.alerts(limit=2, cursor=cursor, filters=filters)
+        rows += page.items
+        cursor = page.next
+        if cursor is None:
+            return rows
