@@ -66,13 +66,23 @@ def risk_fits(seen: Proposed) -> str | None:
     """A critical playbook is only ever started by a person; a dispatch stays within the person's reach."""
     risk = seen.playbook.risk if seen.playbook else Risk.CRITICAL
     if seen.alert is not None:
-        return f"a {risk} playbook is never chosen by a machine" if risk is Risk.CRITICAL else None
+        return _machine_may(seen, risk, seen.alert)
     if seen.requested_by.startswith("token:"):
         return None if risk is Risk.LOW else f"a token may dispatch up to low, {seen.plan.playbook} is {risk}"
     person = seen.person
     if person is None or not person.dispatches:
         return f"{seen.requested_by} may not dispatch: `people` in policy.yml does not say `dispatches: yes`"
     return None if risk is Risk.LOW else f"a dispatch goes up to risk low, {seen.plan.playbook} is {risk}"
+
+
+def _machine_may(seen: Proposed, risk: Risk, alert: Alert) -> str | None:
+    if risk is Risk.CRITICAL:
+        return f"a {risk} playbook is never chosen by a machine"
+    host = seen.targets[0] if seen.targets else None
+    rule = rule_for(seen.revision.policy, labels=alert.labels, host=host, playbook=seen.plan.playbook, risk=risk)
+    if rule is not None and rule.max_risk is not None and risk.rank > rule.max_risk.rank:
+        return f"policy rule {rule.name!r} lets a machine propose up to {rule.max_risk}, this is {risk}"
+    return None
 
 
 def is_confirmed(seen: Proposed) -> str | None:

@@ -54,6 +54,7 @@ class Rule(Record):
     risks: tuple[Risk, ...] = ()
     hosts: tuple[str, ...] = ()
     autonomy: Literal["observe", "propose", "auto"] | None = None
+    max_risk: Risk | None = None  #: the highest risk that a machine may propose here
     approvals: int | None = None
     cooldown_seconds: int | None = None
 

@@ -68,10 +68,19 @@ def managed() -> Proposed:
     return changed(revision=REVISION.model_copy(update={"inventory": read_inventory({"inventory/hosts.yml": text})}))
 
 
+def _riskier(policy: bytes) -> Proposed:
+    seen = with_playbook(risk=Risk.MEDIUM)
+    return seen.model_copy(
+        update={"revision": seen.revision.model_copy(update={"policy": read_policy(POLICY + policy)})}
+    )
+
+
 @pytest.mark.parametrize(
     ("seen", "names"),
     [
         (GOOD, []),
+        (with_policy(b"rules: [{name: careful, max_risk: low}]\n"), []),
+        (_riskier(b"rules: [{name: careful, max_risk: low}]\n"), ["risk"]),
         (changed(plan=PLAN.model_copy(update={"playbook": "no_such"})), ["vetted", "risk"]),
         (with_playbook(risk=Risk.CRITICAL), ["risk"]),
         (changed(entity=None, unresolved="two match"), ["entity"]),
