@@ -357,6 +357,23 @@ class Planner(Protocol):
         """Always answers; `none` or `notify` when nothing fits."""
 
 
+class Spent(Record):
+    """What models have cost, in USD."""
+
+    day: float  #: since midnight UTC by the database's clock, over all cases
+    case: float
+
+
+class Purse(Protocol):
+    """The money for models, and a row for every attempt."""
+
+    async def spent(self, case: str) -> Spent:
+        """So far; raises `Unavailable` when it cannot be said, which is never zero."""
+
+    async def book(self, case: str, attempt: Attempt) -> None:
+        """Keep one attempt, whatever came of it."""
+
+
 class Proof(Protocol):
     """The alert's own source."""
 
