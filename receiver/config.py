@@ -28,6 +28,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from receiver.adapters.embedder.settings import MemorySettings
 from receiver.adapters.proof.settings import SourceSettings
 from receiver.adapters.repo.settings import RepoSettings
 from receiver.adapters.runner.settings import RunnerSettings
@@ -195,6 +196,7 @@ class Settings(BaseSettings):
     runner: RunnerSettings = RunnerSettings()
     repo: RepoSettings
     forge: ForgeSettings = ForgeSettings()
+    memory: MemorySettings = MemorySettings()
     worker: WorkerSettings = WorkerSettings()
     log: LogSettings = LogSettings()
 
@@ -285,6 +287,11 @@ def problems(settings: Settings) -> list[Refused]:
                 check_secret(credential.file, what=f"credential {name!r}")
             except Refused as error:
                 found.append(error)
+    if settings.memory.embedder.key_file is not None:
+        try:
+            check_secret(settings.memory.embedder.key_file, what="the key of the embedder")
+        except Refused as error:
+            found.append(error)
     url = settings.database.url.get_secret_value()
     password = _USERINFO.search(url) or _PASSWORD.search(url)
     if settings.file.exists() and (password or any(source.headers for source in settings.sources)):

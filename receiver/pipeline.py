@@ -40,6 +40,7 @@ from receiver.ports import (
     Gate,
     Ledger,
     Locks,
+    Memory,
     Notifier,
     Planner,
     Proof,
@@ -74,6 +75,7 @@ class Ports:
     forge: Forge
     proof: Proof
     facts: Facts
+    memory: Memory
     planner: Planner
     runner: Runner
     notifier: Notifier
@@ -96,7 +98,7 @@ async def advance(case: Case, p: Ports) -> Case:  # noqa: C901 - one line per ki
         case Received():
             return await triage(case, repo=p.repo, ledger=p.ledger)
         case Triaged():
-            return await investigate(case, repo=p.repo, facts=p.facts, proof=p.proof)
+            return await investigate(case, repo=p.repo, facts=p.facts, proof=p.proof, memory=p.memory)
         case Investigated():
             return await plan(case, repo=p.repo, planner=p.planner)
         case Planned():
@@ -112,7 +114,7 @@ async def advance(case: Case, p: Ports) -> Case:  # noqa: C901 - one line per ki
         case Executed():
             return await verify(case, proof=p.proof, repo=p.repo, clock=p.clock)
         case Verified() | Ended():
-            return await learn(case, ledger=p.ledger, forge=p.forge, notifier=p.notifier)
+            return await learn(case, ledger=p.ledger, memory=p.memory, forge=p.forge, notifier=p.notifier)
         case Closed():
             raise Broken(f"case {case.id} is closed; nothing takes it further")
         case _:

@@ -19,6 +19,7 @@ from receiver.domain.fact import Fact
 from receiver.domain.history import History
 from receiver.domain.inventory import Inventory
 from receiver.domain.landing import Landing, Trees
+from receiver.domain.memory import Precedent
 from receiver.domain.outcome import Role
 from receiver.domain.plan import Attempt, Plan
 from receiver.domain.playbook import VerifyQuery
@@ -110,6 +111,25 @@ class Ledger(Protocol):
 
     async def learn(self, case: Closed) -> None:
         """Keep the outcome and the track record, once; frees the slot."""
+
+
+class Memory(Protocol):
+    """What became of cases like this one."""
+
+    async def recall(self, alert: Alert, entity: Entity | None) -> list[Precedent]:
+        """The nearest few, best first; empty when nothing is near or it cannot be told in time. Never raises."""
+
+    async def remember(self, case: Closed) -> None:
+        """Keep one row of a closed case, once; structured fields only."""
+
+
+class Embedder(Protocol):
+    """Turns text into vectors; what means the same lies near."""
+
+    model: str  #: its name; vectors of two models are never compared
+
+    async def embed(self, texts: Sequence[str], *, query: bool) -> list[list[float]]:
+        """One finite vector of length 1 per text, in order; `query`: what is looked for, else what is kept."""
 
 
 class Gate(Protocol):

@@ -21,6 +21,7 @@ from typing import Any, Literal
 from psycopg_pool import AsyncConnectionPool
 
 from receiver.adapters.demo.cards import FileCards
+from receiver.adapters.embedder.openai import OpenAIEmbedder
 from receiver.adapters.facts.gather import GatherFacts
 from receiver.adapters.forge.local import LocalForge
 from receiver.adapters.forge.settings import LocalForgeSettings
@@ -38,10 +39,13 @@ from receiver.adapters.store.heartbeat import Heartbeats
 from receiver.adapters.store.inbox import PostgresInbox
 from receiver.adapters.store.ledger import PostgresLedger
 from receiver.adapters.store.locks import PostgresLocks
+from receiver.adapters.store.memory import PostgresMemory
+from receiver.adapters.store.notebook import PostgresNotebook
 from receiver.adapters.store.pool import open_pool
 from receiver.adapters.store.pulse import PostgresPulse
 from receiver.adapters.store.runs import PostgresRuns
 from receiver.adapters.store.space import check_space
+from receiver.adapters.store.vectors import Vectors
 from receiver.adapters.telemetry.metrics import Metrics, Snapshot
 from receiver.config import Settings, explained
 from receiver.doctor import examine
@@ -62,6 +66,8 @@ from receiver.worker import Worker
 VERSION = "0.1.0"
 _ALIVE_SECONDS = 15.0
 _DAY_SECONDS = 86400.0
+#: how soon a new case has its vector, and an embedder that is down is asked again
+_EMBED_SECONDS = 15.0
 
 
 class SystemClock:
@@ -84,6 +90,8 @@ class Store:
     cases: PostgresCases
     runs: PostgresRuns
     locks: PostgresLocks
+    memory: PostgresMemory
+    notebook: PostgresNotebook
     inbox: PostgresInbox
     heartbeats: Heartbeats
 
@@ -105,7 +113,7 @@ def _dsn(settings: Settings) -> str:
 @asynccontextmanager
 async def open_store(settings: Settings) -> AsyncIterator[Store]:
     """The store of a data directory whose database runs."""
-    async with open_pool(_dsn(settings)) as pool:
+    async with open_pool(_dsn(settings)) as pool, _vectors(settings, pool) as vectors:
         drop = {source.name: frozenset(source.drop_labels) for source in settings.sources}
         yield Store(
             pool=pool,
@@ -116,9 +124,25 @@ async def open_store(settings: Settings) -> AsyncIterator[Store]:
             cases=PostgresCases(pool),
             runs=PostgresRuns(pool),
             locks=PostgresLocks(pool),
+            memory=PostgresMemory(pool, vectors),
+            notebook=PostgresNotebook(pool),
             inbox=PostgresInbox(pool, drop_labels=drop),
             heartbeats=Heartbeats(pool),
         )
+
+
+@asynccontextmanager
+async def _vectors(settings: Settings, pool: AsyncConnectionPool[Any]) -> AsyncIterator[Vectors | None]:
+    """With an embedder, what it adds to recall."""
+    chosen = settings.memory.embedder
+    if not chosen.base_url:
+        yield None
+        return
+    embedder = OpenAIEmbedder(chosen)
+    try:
+        yield Vectors(pool, embedder, batch=chosen.batch, least_similarity=chosen.least_similarity)
+    finally:
+        await embedder.aclose()
 
 
 @asynccontextmanager
@@ -206,6 +230,7 @@ async def work(settings: Settings, roles: Sequence[Role], site: str = "") -> Non
             forge=office.forge,
             proof=sources,
             facts=GatherFacts(sources, clock),
+            memory=store.memory,
             planner=RulesPlanner(),
             runner=_runner(settings) if Role.EXECUTE in roles else NoRunner(),
             notifier=LogNotifier(),
@@ -232,7 +257,11 @@ async def work(settings: Settings, roles: Sequence[Role], site: str = "") -> Non
 
 def upkeep(office: Office) -> list[tuple[float, Callable[[], Awaitable[object]]]]:
     """What is tidied for everybody, by the role that writes most of the repository: the planner."""
-    return [(_ALIVE_SECONDS, office.store.locks.sweep), (_DAY_SECONDS, office.repo.sweep)]
+    chores: list[tuple[float, Callable[[], Awaitable[object]]]]
+    chores = [(_ALIVE_SECONDS, office.store.locks.sweep), (_DAY_SECONDS, office.repo.sweep)]
+    if office.store.memory.vectors is not None:
+        chores.append((_EMBED_SECONDS, office.store.memory.vectors.catch_up))
+    return chores
 
 
 class NoRunner:
@@ -284,7 +313,10 @@ async def _ready(settings: Settings, store: Store) -> None:
 
 
 async def _beat(store: Store, worker: Worker, name: str, roles: Sequence[Role]) -> None:
-    await store.heartbeats.beat(name, " ".join(roles), VERSION, asdict(worker.counts))
+    counts, vectors = asdict(worker.counts), store.memory.vectors
+    if vectors is not None and Role.PLAN in roles:
+        counts["embedder_up"] = int(bool(vectors.is_up))
+    await store.heartbeats.beat(name, " ".join(roles), VERSION, counts)
 
 
 async def _metrics_page(metrics: Metrics, heartbeats: Heartbeats) -> bytes:

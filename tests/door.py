@@ -155,8 +155,8 @@ async def proposed(door: Door, **labels: str) -> Proposed:
     ports = Ports(
         clock=clock, ledger=store.ledger, gate=store.ledger, runs=store.runs, locks=store.locks,
         repo=door.office.repo, branches=door.office.repo, forge=door.office.forge, proof=proof,
-        facts=FakeFacts(clock), planner=RulesPlanner(), runner=FakeRunner(clock), notifier=FakeNotifier(),
-        instance="test",
+        facts=FakeFacts(clock), memory=store.memory, planner=RulesPlanner(),
+        runner=FakeRunner(clock), notifier=FakeNotifier(), instance="test",
     )  # fmt: skip
     await door.open_cases()
     while True:

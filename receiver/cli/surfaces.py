@@ -47,7 +47,7 @@ def metrics_page() -> str:
 
     metrics = Metrics()
     metrics.posts.labels("200").inc()
-    worker = {"name": "w", "roles": "plan", "silent_seconds": 1, "metrics": {"steps": {"triaged": 1}}}
+    worker = {"name": "w", "roles": "plan", "silent_seconds": 1, "metrics": {"steps": {"triaged": 1}, "embedder_up": 1}}
     case = {"kind": "closed", "outcome": "fixed", "count": 1}
     page = metrics.render(Snapshot(cases=[case], workers=[worker], slots=0, locks=0)).decode()
     rows = []

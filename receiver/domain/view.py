@@ -34,6 +34,7 @@ def case_view(
         "unresolved": body.get("unresolved") or "",
         "confirmation": body.get("confirmation"),
         "facts": body.get("facts") or [],
+        "memories": body.get("memories") or [],
         "attempts": body.get("attempts") or [],
         "plan": body.get("plan"),
         "requested_by": body.get("requested_by"),

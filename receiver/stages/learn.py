@@ -8,7 +8,7 @@ from __future__ import annotations
 from receiver.domain.case import Closed, Ended, Verified
 from receiver.domain.outcome import Outcome, Verdict
 from receiver.domain.text import outcome_comment
-from receiver.ports import Forge, Ledger, Notifier
+from receiver.ports import Forge, Ledger, Memory, Notifier
 
 _OUTCOMES = {
     Verdict.RESOLVED: Outcome.FIXED,
@@ -32,7 +32,7 @@ TELL = frozenset(
 )
 
 
-async def learn(case: Ended | Verified, *, ledger: Ledger, forge: Forge, notifier: Notifier) -> Closed:
+async def learn(case: Ended | Verified, *, ledger: Ledger, memory: Memory, forge: Forge, notifier: Notifier) -> Closed:
     """Close the case."""
     if isinstance(case, Verified):
         verification = case.verification
@@ -45,6 +45,7 @@ async def learn(case: Ended | Verified, *, ledger: Ledger, forge: Forge, notifie
     else:
         closed = case.become(Closed)
     await ledger.learn(closed)
+    await memory.remember(closed)
     if closed.proposal is not None:
         await _say(closed, closed.proposal.number, forge)
     if closed.outcome in TELL:

@@ -13,6 +13,7 @@ from receiver.identity import new_id
 from receiver.pipeline import Ports, advance, clearance, event_of, role_of
 from receiver.ports import Planner
 from receiver.testing.clock import FakeClock
+from receiver.testing.memory import FakeMemory
 from receiver.testing.outside import FakeFacts, FakeNotifier, FakeProof, FakeRunner
 from receiver.testing.repo import FakeForge, FakeRepo
 from receiver.testing.store import FakeCases, FakeLedger, FakeLocks, FakeRuns
@@ -29,6 +30,7 @@ class World:
         self.forge = FakeForge(self.repo, self.clock)
         self.proof, self.facts = FakeProof(), FakeFacts(self.clock)
         self.runner, self.notifier = FakeRunner(self.clock), FakeNotifier()
+        self.memory = FakeMemory(self.clock)
         self.repo.adopt(files)
         self.ports = Ports(
             clock=self.clock,
@@ -41,6 +43,7 @@ class World:
             forge=self.forge,
             proof=self.proof,
             facts=self.facts,
+            memory=self.memory,
             planner=planner,
             runner=self.runner,
             notifier=self.notifier,

@@ -73,9 +73,15 @@ class Snapshot:
             ["worker", "kind"],
             registry=registry,
         )
+        embedder = Gauge(
+            "gitmedic_memory_embedder_up", "Whether recall uses vectors; absent when no embedder is set.", ["worker"],
+            registry=registry,
+        )  # fmt: skip
         errors = Gauge("gitmedic_worker_errors", "Bugs a worker met.", ["worker"], registry=registry)
         for row in self._workers:
             age.labels(row["name"], row["roles"]).set(row["silent_seconds"])
             for kind, count in row["metrics"].get("steps", {}).items():
                 steps.labels(row["name"], kind).set(count)
+            if "embedder_up" in row["metrics"]:
+                embedder.labels(row["name"]).set(row["metrics"]["embedder_up"])
             errors.labels(row["name"]).set(row["metrics"].get("errors", 0))
