@@ -252,6 +252,8 @@ class EmbeddedPostgres:
 
     def _spawn(self, bin_dir: Path, uid: int | None) -> None:
         socket_dir = self._own_socket_dir(uid)
+        # nobody of ours runs: a pid in it is a foreign process, or one that was killed and is not swept up yet
+        (socket_dir / ".s.PGSQL.5432.lock").unlink(missing_ok=True)
         log_file = self.data_dir / "postgres.log"
         if log_file.exists() and log_file.stat().st_size > _LOG_BYTES:
             log_file.replace(log_file.with_suffix(".log.1"))

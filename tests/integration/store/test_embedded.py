@@ -132,6 +132,27 @@ async def test_a_stale_pid_of_a_foreign_process_is_left_alone(place: Path) -> No
 
 
 @pytest.mark.anyio
+async def test_a_stale_lock_of_the_socket_is_no_hindrance(place: Path) -> None:
+    server = EmbeddedPostgres(place / "data")
+    await server.start()
+    folder = Path((place / "data" / "postgres.socket").read_text())
+    await server.stop()
+    owner = (place / "data" / "postgres").stat().st_uid
+    # a process that PostgreSQL may send signals to, so that it takes it for another server
+    with subprocess.Popen(["sleep", "60"], user=owner) as other:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        os.chown(folder, owner, owner)
+        lock = folder / ".s.PGSQL.5432.lock"
+        lock.write_text(f"{other.pid}\n{place}\n0\n5432\n{folder}\n")
+        try:
+            await server.start()
+            assert one(server.dsn(), "SELECT 1") == 1 and not lock.read_text().startswith(f"{other.pid}\n")
+        finally:
+            await server.stop()
+            other.kill()
+
+
+@pytest.mark.anyio
 async def test_a_newer_directory_is_refused(place: Path) -> None:
     data = place / "data"
     data.mkdir()
