@@ -94,6 +94,8 @@ async def test_alerts_of_one_why_are_those_that_say_it(stores: Stores) -> None:
         await stores.close(Outcome.REJECTED if name == "B" else Outcome.NOTIFIED)
     await stores.inbox.store([post("A", starts_at=NOW + timedelta(seconds=9))])
     await stores.inbox.store([post("A", starts_at=NOW + timedelta(seconds=10)), post("Watchdog")])
+    await stores.cases.open_stored()
+    await stores.inbox.store([post("D")])  # still waits for its case
     every = [(row["number"], row["why"], row["labels"]["alertname"]) for row in await walked(stores)]
     assert {why for _, why, _ in every} == {"open", "duplicate", "benign", "rejected", "notified"}
     for why in ("open", "duplicate", "benign", "rejected", "notified", "fixed"):

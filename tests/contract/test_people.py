@@ -44,6 +44,7 @@ async def test_a_new_identity_opens_one_case_or_says_why_not(stores: Stores) -> 
     await stores.inbox.store([post("Gone", status="resolved"), post("Watchdog")])
     waiting = [("A", "open"), ("A", "open"), ("Gone", "resolved_first"), ("Watchdog", "benign")]
     assert sorted(await alerts(stores)) == waiting
+    assert await alerts(stores, why="open") == waiting[:2]
     assert await stores.cases.open_stored() == 2
     assert await stores.cases.open_stored() == 0
     found = sorted(await alerts(stores))

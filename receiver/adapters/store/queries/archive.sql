@@ -51,7 +51,7 @@ GROUP BY host, kind ORDER BY host, kind;
 
 -- name: alerts
 -- Each identity with its why: its own word, else its case's end, else where its case stands. Whoever asks for one why
--- is answered from the three places it can stand in, each by an index: a rare one would else mean reading all alerts.
+-- is answered from the places it can stand in, each by an index: a rare one would else mean reading all alerts.
 WITH asked AS NOT MATERIALIZED (
     SELECT id, why, case_id FROM alerts
     WHERE (%(before)s::bigint IS NULL OR id < %(before)s)
@@ -68,6 +68,8 @@ of_why AS (
     UNION ALL
     (SELECT asked.id FROM asked JOIN cases ON cases.id = asked.case_id
      WHERE %(why)s = 'open' AND asked.why IS NULL AND cases.is_open ORDER BY asked.id DESC LIMIT %(limit)s)
+    UNION ALL
+    (SELECT id FROM asked WHERE %(why)s = 'open' AND why IS NULL AND case_id IS NULL ORDER BY id DESC LIMIT %(limit)s)
 )
 SELECT alerts.id AS number, alerts.source, alerts.fingerprint, alerts.starts_at, alerts.status, alerts.labels,
        alerts.times_seen, alerts.received_at, alerts.last_seen_at, alerts.resolved_at, alerts.truncated,
