@@ -29,6 +29,7 @@ from pydantic_settings import (
 )
 
 from receiver.adapters.embedder.settings import MemorySettings
+from receiver.adapters.planner.settings import PlannerSettings
 from receiver.adapters.proof.settings import SourceSettings
 from receiver.adapters.repo.settings import RepoSettings
 from receiver.adapters.runner.settings import RunnerSettings
@@ -198,6 +199,7 @@ class Settings(BaseSettings):
     forge: ForgeSettings = ForgeSettings()
     memory: MemorySettings = MemorySettings()
     worker: WorkerSettings = WorkerSettings()
+    planner: PlannerSettings = PlannerSettings()
     log: LogSettings = LogSettings()
 
     @property
@@ -281,15 +283,9 @@ def check_secret(path: Path, *, what: str) -> None:
 def problems(settings: Settings) -> list[Refused]:
     """What is wrong beside the file itself: secrets that are missing or open to others."""
     found: list[Refused] = []
-    for name, credential in settings.credentials.items():
-        if credential.file is not None:
-            try:
-                check_secret(credential.file, what=f"credential {name!r}")
-            except Refused as error:
-                found.append(error)
-    if settings.memory.embedder.key_file is not None:
+    for what, path in _secret_files(settings):
         try:
-            check_secret(settings.memory.embedder.key_file, what="the key of the embedder")
+            check_secret(path, what=what)
         except Refused as error:
             found.append(error)
     url = settings.database.url.get_secret_value()
@@ -300,6 +296,13 @@ def problems(settings: Settings) -> list[Refused]:
         except Refused as error:
             found.append(error)
     return found
+
+
+def _secret_files(settings: Settings) -> list[tuple[str, Path]]:
+    named = [(f"credential {name!r}", one.file) for name, one in settings.credentials.items()]
+    named += [(f"the key of tier {name!r}", tier.key_file) for name, tier in settings.planner.tiers.items()]
+    named.append(("the key of the embedder", settings.memory.embedder.key_file))
+    return [(what, path) for what, path in named if path is not None]
 
 
 def shown(settings: Settings) -> dict[str, Any]:

@@ -105,7 +105,8 @@ def children() -> tuple[Child, ...]:
 
 def environment(name: str, settings: Settings, outer: Mapping[str, str]) -> dict[str, str]:
     """What a child may know (promise P9)."""
-    passed = {key: outer[key] for key in (*_EVERYWHERE, *_ONLY.get(name, ())) if key in outer}
+    keys = [tier.key_env for tier in settings.planner.tiers.values()] if name == "plan" else []
+    passed = {key: outer[key] for key in (*_EVERYWHERE, *_ONLY.get(name, ()), *keys) if key in outer}
     ours = {key: value for key, value in outer.items() if key.startswith("GITMEDIC_")}
     if name != "execute":
         ours = {key: value for key, value in ours.items() if not key.upper().startswith(_CREDENTIALS)}

@@ -26,7 +26,9 @@ from receiver.adapters.facts.gather import GatherFacts
 from receiver.adapters.forge.local import LocalForge
 from receiver.adapters.forge.settings import LocalForgeSettings
 from receiver.adapters.notify.log import LogNotifier
+from receiver.adapters.planner.models import RealModel, read_key
 from receiver.adapters.planner.rules import RulesPlanner
+from receiver.adapters.planner.tiers import TieredPlanner
 from receiver.adapters.proof.sources import Sources
 from receiver.adapters.repo.git import OpsRepository
 from receiver.adapters.runner.ansible import AnsibleRunner
@@ -43,19 +45,20 @@ from receiver.adapters.store.memory import PostgresMemory
 from receiver.adapters.store.notebook import PostgresNotebook
 from receiver.adapters.store.pool import open_pool
 from receiver.adapters.store.pulse import PostgresPulse
+from receiver.adapters.store.purse import PostgresPurse
 from receiver.adapters.store.runs import PostgresRuns
 from receiver.adapters.store.space import check_space
 from receiver.adapters.store.vectors import Vectors
 from receiver.adapters.telemetry.metrics import Metrics, Snapshot
-from receiver.config import Settings, explained
+from receiver.config import Settings, check_secret, explained
 from receiver.doctor import examine
 from receiver.domain.outcome import Role
 from receiver.domain.run import Job, RunEvent, RunResult
 from receiver.doors import Doors
 from receiver.errors import Broken, Retry
 from receiver.pipeline import Ports
-from receiver.ports import Receipt
-from receiver.starter import instance_id
+from receiver.ports import Purse, Receipt
+from receiver.starter import content, instance_id
 from receiver.web import server
 from receiver.web.app import create_app
 from receiver.web.hooks.commit import GroupCommit
@@ -219,6 +222,11 @@ async def work(settings: Settings, roles: Sequence[Role], site: str = "") -> Non
         plans = Role.PLAN in roles
         sources = Sources(settings.sources if plans else (), clock)
         stack.push_async_callback(sources.aclose)
+        tiered = tiers_of(settings, PostgresPurse(store.pool)) if plans else None
+        if tiered is not None:
+            stack.push_async_callback(tiered.aclose)
+            await tiered.ready()
+            await office.repo.revision(await office.repo.adopted())  # a prompt with an error is said now, not at night
         ports = Ports(
             clock=clock,
             ledger=store.ledger,
@@ -231,7 +239,7 @@ async def work(settings: Settings, roles: Sequence[Role], site: str = "") -> Non
             proof=sources,
             facts=GatherFacts(sources, clock),
             memory=store.memory,
-            planner=RulesPlanner(),
+            planner=tiered or RulesPlanner(),
             runner=_runner(settings) if Role.EXECUTE in roles else NoRunner(),
             notifier=LogNotifier(),
             instance=instance,
@@ -248,7 +256,7 @@ async def work(settings: Settings, roles: Sequence[Role], site: str = "") -> Non
             poll_seconds=settings.worker.poll_seconds,
             chores=[
                 (_ALIVE_SECONDS, lambda: store.ledger.appear(instance)),
-                (_ALIVE_SECONDS, lambda: _beat(store, worker, name, roles)),
+                (_ALIVE_SECONDS, lambda: _beat(store, worker, name, roles, tiered)),
                 *(upkeep(office) if plans else []),
             ],
         )
@@ -262,6 +270,30 @@ def upkeep(office: Office) -> list[tuple[float, Callable[[], Awaitable[object]]]
     if office.store.memory.vectors is not None:
         chores.append((_EMBED_SECONDS, office.store.memory.vectors.catch_up))
     return chores
+
+
+def tiers_of(settings: Settings, purse: Purse) -> TieredPlanner | None:
+    """Models before the rules; None without any tier: then the rules decide alone, and no client is loaded.
+
+    Only the plan role comes here: it alone reads the keys of models, and each time anew, so that a rotated one works.
+    """
+    planner = settings.planner
+    if not planner.names:
+        return None
+    models = {
+        name: RealModel(planner.tiers[name], planner.model_of(name), _key_reader(settings, name))
+        for name in planner.names
+    }
+    shipped = {
+        path.removeprefix("prompts/"): data.decode() for path, data in content().items() if path.startswith("prompts/")
+    }
+    return TieredPlanner(planner, models, RulesPlanner(), purse, shipped)
+
+
+def _key_reader(settings: Settings, name: str) -> Callable[[], str]:
+    return lambda: read_key(
+        settings.planner.tiers[name], lambda path: check_secret(path, what=f"the key of tier {name!r}")
+    )
 
 
 class NoRunner:
@@ -312,8 +344,10 @@ async def _ready(settings: Settings, store: Store) -> None:
     await store.heartbeats.ready()
 
 
-async def _beat(store: Store, worker: Worker, name: str, roles: Sequence[Role]) -> None:
+async def _beat(store: Store, worker: Worker, name: str, roles: Sequence[Role], planner: TieredPlanner | None) -> None:
     counts, vectors = asdict(worker.counts), store.memory.vectors
+    if planner is not None:
+        counts["planner"] = planner.tally.view()
     if vectors is not None and Role.PLAN in roles:
         counts["embedder_up"] = int(bool(vectors.is_up))
     await store.heartbeats.beat(name, " ".join(roles), VERSION, counts)

@@ -47,7 +47,11 @@ def metrics_page() -> str:
 
     metrics = Metrics()
     metrics.posts.labels("200").inc()
-    worker = {"name": "w", "roles": "plan", "silent_seconds": 1, "metrics": {"steps": {"triaged": 1}, "embedder_up": 1}}
+    planner = {
+        "attempts": {"m": {"success": 1}}, "sums": {"m": {}}, "plans": {"fast": 1}, "cost_usd": 1, "baseline_usd": 1,
+    }  # fmt: skip
+    counts = {"steps": {"triaged": 1}, "planner": planner, "embedder_up": 1}
+    worker = {"name": "w", "roles": "plan", "silent_seconds": 1, "metrics": counts}
     case = {"kind": "closed", "outcome": "fixed", "count": 1}
     page = metrics.render(Snapshot(cases=[case], workers=[worker], slots=0, locks=0)).decode()
     rows = []

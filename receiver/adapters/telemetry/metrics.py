@@ -78,10 +78,48 @@ class Snapshot:
             registry=registry,
         )  # fmt: skip
         errors = Gauge("gitmedic_worker_errors", "Bugs a worker met.", ["worker"], registry=registry)
+        models = _Models(registry)
         for row in self._workers:
+            models.fill(row["metrics"].get("planner") or {}, row["name"])
             age.labels(row["name"], row["roles"]).set(row["silent_seconds"])
             for kind, count in row["metrics"].get("steps", {}).items():
                 steps.labels(row["name"], kind).set(count)
             if "embedder_up" in row["metrics"]:
                 embedder.labels(row["name"]).set(row["metrics"]["embedder_up"])
             errors.labels(row["name"]).set(row["metrics"].get("errors", 0))
+
+
+class _Models:
+    """What the planners' models did, by the name of the model."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(f"gitmedic_planner_{name}", text, ["worker", *labels], registry=registry)
+
+        self._attempts = gauge(
+            "attempts", "Attempts of a model by what came of them: success, timeout, schema, refusal, …, and fallback "
+            "for all that were not taken.", "model", "outcome",
+        )  # fmt: skip
+        self._tokens = gauge("tokens", "Tokens of a model, sent, read from its cache, and received.", "model", "kind")
+        self._cost = gauge("cost_usd", "What a model has cost.", "model")
+        self._seconds = gauge("seconds", "Seconds spent waiting for a model.", "model")
+        self._plans = gauge("plans", "Plans by the tier that decided; storm: an answer of moments ago.", "tier")
+        self._baseline = gauge("strongest_only_usd", "What the strongest tier alone would have cost.")
+        self._saved = gauge("saved_ratio", "Part of that which was saved, 0 to 1; negative when more was spent.")
+
+    def fill(self, tally: Mapping[str, Any], worker: str) -> None:
+        """One worker's counts; a worker without models has none."""
+        for model, counts in tally.get("attempts", {}).items():
+            for outcome, count in counts.items():
+                self._attempts.labels(worker, model, outcome).set(count)
+        for model, sums in tally.get("sums", {}).items():
+            for kind, key in (("sent", "tokens_in"), ("cached", "tokens_cached"), ("received", "tokens_out")):
+                self._tokens.labels(worker, model, kind).set(sums.get(key, 0))
+            self._cost.labels(worker, model).set(sums.get("cost_usd", 0))
+            self._seconds.labels(worker, model).set(sums.get("seconds", 0))
+        for tier, count in tally.get("plans", {}).items():
+            self._plans.labels(worker, tier).set(count)
+        baseline = tally.get("baseline_usd", 0)
+        if baseline:
+            self._baseline.labels(worker).set(baseline)
+            self._saved.labels(worker).set(1 - tally.get("cost_usd", 0) / baseline)
