@@ -22,6 +22,7 @@ from typing import Literal
 import httpx
 import psycopg
 
+from receiver.adapters.embedder.openai import OpenAIEmbedder
 from receiver.adapters.proof.client import PrometheusClient
 from receiver.adapters.repo.git import OpsRepository
 from receiver.adapters.runner.ansible import AnsibleRunner
@@ -113,6 +114,32 @@ async def database(settings: Settings) -> list[Finding]:
         ),
         _clock("database", skew),
     ]
+
+
+async def memory(settings: Settings) -> list[Finding]:
+    """How recall works here: by words, and with an embedder by meaning; nothing of it is ever red."""
+
+    chosen = settings.memory.embedder
+    if not chosen.base_url:
+        return [_row("ok", "memory", "recall by words; no embedder is set")]
+    embedder = OpenAIEmbedder(chosen)
+    try:
+        (vector,) = await embedder.embed(["gitmedic"], query=True)
+    except Unavailable as error:
+        return [
+            _row(
+                "warn", "memory", f"recall by words only: {error.message}", f"see [memory.embedder] in {settings.file}"
+            )
+        ]
+    finally:
+        await embedder.aclose()
+    dsn = settings.database.url.get_secret_value() or dsn_of(settings.data_dir)
+    async with await psycopg.AsyncConnection.connect(dsn, connect_timeout=3) as connection:
+        row = await (await connection.execute("SELECT to_regtype('halfvec') IS NOT NULL")).fetchone()
+    if not (row and row[0]):
+        fix = "install pgvector 0.7 or newer in that PostgreSQL: CREATE EXTENSION vector"
+        return [_row("warn", "memory", "recall by words only: this PostgreSQL has no pgvector", fix)]
+    return [_row("ok", "memory", f"recall by words and by {chosen.model}, {len(vector)} dimensions")]
 
 
 async def server(settings: Settings) -> list[Finding]:
@@ -231,6 +258,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("isolation", sandbox),
     ("data directory", files),
     ("database", database),
+    ("memory", memory),
     ("server", server),
     ("sources", sources),
 )

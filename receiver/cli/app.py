@@ -13,6 +13,7 @@ from receiver.cli import (
     decide,
     doctor,
     locks,
+    memory,
     reference,
     revision,
     runs,
@@ -32,5 +33,5 @@ app.callback()(remember)
 setup.register(app)
 if importlib.util.find_spec("receiver.cli.demo"):
     importlib.import_module("receiver.cli.demo").register(app)
-for part in (up, doctor, cases, decide, runs, catalog, revision, alerts, locks, reference, tokens, version):
+for part in (up, doctor, cases, decide, runs, catalog, revision, alerts, locks, memory, reference, tokens, version):
     part.register(app)

@@ -176,6 +176,7 @@ def _print(case: dict[str, Any]) -> None:
         field("plan", f"{plan.get('playbook') or plan.get('action')}: {plan.get('why')}")
         for name, value in (plan.get("params") or {}).items():
             field("", f"{name} = {value}")
+    _print_similar(case)
     if proposal:
         field("proposal", f"{proposal.get('url')} ({proposal.get('state', '')})")
     if run:
@@ -185,6 +186,13 @@ def _print(case: dict[str, Any]) -> None:
     line("")
     for event in case.get("events", ()):
         _print_event(event)
+
+
+def _print_similar(case: dict[str, Any]) -> None:
+    """What was recalled for the plan; a note is told from what gitmedic saw itself."""
+    for number, one in enumerate(case.get("memories") or ()):
+        said = f"note of {one['author']}, unchecked: " if one["kind"] == "note" else ""
+        field("" if number else "similar", f"{str(one['at'])[:10]} {said}{one['text']} ({one['id']})")
 
 
 def _print_event(event: dict[str, Any]) -> None:

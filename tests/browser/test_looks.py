@@ -10,8 +10,10 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Page
 
+from receiver.domain.outcome import Outcome
 from receiver.domain.run import RunEvent
 from tests.browsing import DESK, PHONE, SCREENS, Site
+from tests.contract.test_memory import closed
 from tests.door import HOSTILE, proposed
 
 pytestmark = pytest.mark.anyio
@@ -41,7 +43,11 @@ class Cards:
 
 async def furnished(site: Site) -> dict[str, str]:
     """One of everything that can be shown; gives name and path of all pages."""
-    open_case, store = await proposed(site.door), site.door.office.store
+    store = site.door.office.store
+    await store.memory.remember(closed("WebDown", playbook="web_restart"))
+    await store.memory.remember(closed("WebDown", Outcome.NOT_FIXED, playbook="web_restart"))
+    await store.notebook.add(f"look at the proxy first {HOSTILE}", author="os:eve", alertname="WebDown", tags=["web"])
+    open_case = await proposed(site.door)
     attempt = await store.runs.begin(open_case.runfile.run, open_case.id, "check", "test")
     kinds = ("play", "task", "ok", "changed", "failed", "skipped", "unreachable", "warning", "error", "stats")
     lines = [

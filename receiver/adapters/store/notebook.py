@@ -47,7 +47,9 @@ class PostgresNotebook:
     async def page(self, *, limit: int, cursor: str | None, kind: str | None = None, tag: str | None = None) -> Page:
         """Newest first; `kind` is `case` or `note`."""
         if cursor is not None and not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
-            raise Refused(f"listing the memory: {cursor!r:.40} is no cursor", reason="cursor")
+            raise Refused(
+                f"listing the memory: {cursor!r:.40} is no cursor", next_step="gitmedic memory list", reason="cursor"
+            )
         before = int(cursor) if cursor else None
         rows = await self._rows("page", before=before, kind=kind, tag=tag, limit=limit + 1)
         following = str(rows[limit - 1]["number"]) if len(rows) > limit else None

@@ -27,7 +27,7 @@ from receiver.web.parts import Parts
 #: in the order of the page; each has a template of its own in `templates/case/`
 ABOVE = ("head", "decide", "proof", "run")
 IN_LOG = ("log",)
-BELOW = ("dry", "plan", "timeline", "facts", "runfile", "alert")
+BELOW = ("dry", "plan", "similar", "timeline", "facts", "runfile", "alert")
 #: a case in one of these moves by itself
 _MOVING = ("received", "triaged", "investigated", "planned", "vetted", "rehearsed", "approved", "executed", "verified",
            "ended")  # fmt: skip
