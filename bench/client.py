@@ -3,7 +3,8 @@
     python -m bench.client < SPEC.json
 
 It speaks over asyncio protocols and reads no more of an answer than it must, so that the server is what is measured.
-Prints one JSON object: what was answered in the window (after the warm-up), and what was answered 200 at all.
+Prints one JSON object: what was answered in the window (after the warm-up), and what was answered 2xx at all, which
+Alertmanager takes as delivered.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import cast
 
@@ -38,6 +39,7 @@ class Spec:
     posts: int = 0
     first: int = 0  #: number of the first body, so that no two calls share an alert
     opens_cases: bool = True
+    is_listing: bool = False  #: also give the numbers of the bodies that were acknowledged
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,9 @@ class Found:
     seconds: float
     p50: float
     p99: float
-    acknowledged: int  #: POSTs answered 200, the warm-up included
+    acknowledged: int  #: POSTs answered 2xx, the warm-up included
     refused: int  #: POSTs answered otherwise, or not at all
+    numbers: list[int] = field(default_factory=list)  #: of the acknowledged bodies, when they were asked for
 
     @property
     def posts_per_second(self) -> float:
@@ -86,29 +89,34 @@ class _Window:
         self.closes = self.opens + spec.seconds
         self.next = spec.first
         self.took: list[float] = []
+        self.numbers: list[int] = []
         self.acknowledged = self.refused = 0
         self.last = self.begun
 
-    def take(self) -> bytes | None:
-        """The next request, None when it is over."""
+    def take(self) -> tuple[int, bytes] | None:
+        """The next request and its number, None when it is over."""
         spec = self.spec
         if self.next - spec.first >= spec.posts if spec.posts else time.perf_counter() >= self.closes:
             return None
-        body = self.body(self.next)
+        number = self.next
         self.next += 1
-        return (
+        body = self.body(number)
+        head = (
             f"POST {spec.path} HTTP/1.1\r\nHost: {spec.host}:{spec.port}\r\nUser-Agent: Alertmanager/0.25.0\r\n"
             f"Authorization: Bearer {spec.token}\r\nContent-Type: application/json\r\n"
             f"Content-Length: {len(body)}\r\n\r\n"
-        ).encode() + body
+        )
+        return number, head.encode() + body
 
-    def answered(self, status: bytes, sent: float) -> None:
+    def answered(self, status: bytes, sent: float, number: int) -> None:
         """One answer."""
         now = time.perf_counter()
-        if status != b"200":
+        if not status.startswith(b"2"):
             self.refused += 1
             return
         self.acknowledged += 1
+        if self.spec.is_listing:
+            self.numbers.append(number)
         if self.opens <= now < self.closes or self.spec.posts:
             self.took.append(now - sent)
             self.last = now
@@ -120,7 +128,7 @@ class _Window:
         return Found(
             posts=len(self.took), alerts=len(self.took) * self.spec.alerts, seconds=max(seconds, 1e-9),
             p50=1000 * quantile(took, 0.5), p99=1000 * quantile(took, 0.99),
-            acknowledged=self.acknowledged, refused=self.refused,
+            acknowledged=self.acknowledged, refused=self.refused, numbers=self.numbers,
         )  # fmt: skip
 
 
@@ -131,6 +139,7 @@ class _Connection(asyncio.Protocol):
         self._window, self._done = window, done
         self._buffer = b""
         self._sent = 0.0
+        self._number = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
@@ -147,7 +156,7 @@ class _Connection(asyncio.Protocol):
         if len(rest) < length:
             return
         self._buffer = rest[length:]
-        self._window.answered(head[9:12], self._sent)
+        self._window.answered(head[9:12], self._sent, self._number)
         self._send()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -162,8 +171,9 @@ class _Connection(asyncio.Protocol):
             self._done.set_result(None)
             self._transport.close()
             return
+        self._number, sent = request
         self._sent = time.perf_counter()
-        self._transport.write(request)
+        self._transport.write(sent)
 
 
 async def _run(spec: Spec) -> Found:

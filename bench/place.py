@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -119,14 +119,15 @@ async def session(place: Place) -> str:
 
 
 @contextlib.contextmanager
-def process(argv: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A child that dies with us, asked to end when it is no longer needed."""
+def process(argv: list[str], log: Path, given: Mapping[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    """A child that dies with us, asked to end when it is no longer needed; `given` is added to its environment."""
     prctl = ctypes.CDLL(None, use_errno=True).prctl
 
     def die_with_parent() -> None:
         prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GITMEDIC_")}
+    environment |= given or {}
     with log.open("ab") as stream:
         child = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, cwd=ROOT, env=environment,
@@ -157,15 +158,15 @@ def server(place: Place, *arguments: str) -> Iterator[int]:
         yield port
 
 
-def ready(port: int, child: subprocess.Popen[bytes], log: Path) -> None:
-    """Wait until `/readyz` says 200."""
+def ready(port: int, child: subprocess.Popen[bytes], log: Path, path: str = "/readyz") -> None:
+    """Wait until this path says 200."""
     end = time.monotonic() + _READY_SECONDS
     while time.monotonic() < end:
         if child.poll() is not None:
             raise SystemExit(f"a server ended with {child.returncode}: {log.read_text(errors='replace')[-2000:]}")
         with (
             contextlib.suppress(OSError),
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2) as answer,
+            urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=2) as answer,
         ):
             if answer.status == 200:
                 return

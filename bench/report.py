@@ -30,8 +30,8 @@ class Measure:
 
     @property
     def median(self) -> float:
-        """Of the rounds."""
-        return statistics.median(self.rounds)
+        """Of the rounds; 0 without any."""
+        return statistics.median(self.rounds) if self.rounds else 0.0
 
     @property
     def spread(self) -> float:
@@ -44,11 +44,13 @@ class Measure:
 
     @property
     def verdict(self) -> str:
-        """`met`, `missed`, `spread too wide`, or nothing when there is no target.
+        """`met`, `missed`, `spread too wide`, or nothing when there is no target; without a round `not to be had`.
 
         Ratios are judged by how far their rounds lie apart alone. A bound in seconds or bytes may be met by far in
         every round, and a wide spread below it takes nothing away.
         """
+        if not self.rounds:
+            return "not to be had"
         if not self.sign:
             return ""
         same = len({self.holds(value) for value in self.rounds}) == 1
@@ -60,7 +62,8 @@ class Measure:
         """Cells of the table."""
         wanted = f"{self.sign} {number(self.target)}" if self.sign else ""
         span = f"{number(min(self.rounds))} to {number(max(self.rounds))}" if len(self.rounds) > 1 else ""
-        return self.name, number(self.median), self.unit, span, wanted, self.verdict, self.note
+        found = number(self.median) if self.rounds else "–"
+        return self.name, found, self.unit, span, wanted, self.verdict, self.note
 
 
 @dataclass

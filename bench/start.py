@@ -45,14 +45,14 @@ async def measure(
     idle: list[float] = []
     with place.directory() as where:
         for number in range(rounds):
-            with place.directory() as fresh, _up(fresh) as (_, took):
+            with place.directory() as fresh, up(fresh) as (_, took):
                 first.append(took)
-            with _up(where) as (pid, took):
+            with up(where) as (pid, took):
                 if number:
                     later.append(took)
                 await asyncio.sleep(settle)
                 idle.append(pss_mb(tree(pid)))
-        with _up(where) as (pid, took):
+        with up(where) as (pid, took):
             later.append(took)
             ours, theirs = await _grown(place.Place(where.path, where.settings, where.first, dsn_of(where.path)), pid,
                                         block_alerts, settle)  # fmt: skip
@@ -78,7 +78,7 @@ def _help() -> float:
 
 
 @contextmanager
-def _up(where: place.Place) -> Iterator[tuple[int, float]]:
+def up(where: place.Place) -> Iterator[tuple[int, float]]:
     """`gitmedic up`: its pid, and the seconds until it was ready."""
     log = where.path.parent / "up.log"
     begun = time.perf_counter()

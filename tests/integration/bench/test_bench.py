@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
 from bench import __main__ as suite
-from bench import bodies, lists, opening, propose, start, webhook
+from bench import bodies, lists, opening, peer, propose, start, webhook
+from bench.client import Spec, post
 from bench.report import Measure, Report
 from receiver.domain.alert import read_delivery
 
@@ -24,6 +27,7 @@ def test_a_verdict_needs_rounds_that_agree() -> None:
     assert Measure("group", "name", "ms", [10, 30, 20], "<", 50).verdict == "met"
     assert Measure("group", "name", "ms", [10, 60, 20], "<", 50).verdict == "spread too wide"
     assert Measure("group", "name", "ms", [10, 60, 20]).verdict == ""
+    assert Measure("group", "name", "ms", [], "<", 50).verdict == "not to be had"
 
 
 def test_the_page_names_machine_and_measures() -> None:
@@ -70,6 +74,36 @@ async def test_pages_and_proposals(tmp_path: Path) -> None:
 async def test_stored_alerts_become_cases() -> None:
     rate, slower = [one async for one in opening.measure(1, 0.0, alerts=1000)]
     assert rate.median > 0 and slower.median > 0
+
+
+@pytest.mark.anyio
+async def test_a_peer_that_cannot_be_had_gets_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")  # no Java
+    (one,) = [one async for one in peer.measure(1, 0.1)]
+    assert (one.verdict, one.note) == ("not to be had", "missing: Java 17")
+    assert peer.NAME not in suite.USUAL and len(suite.USUAL) == len(suite.GROUPS) - 1
+    assert "| ansible-rulebook | – |" in Report({}, [one]).markdown()
+
+
+def test_what_was_acknowledged_is_known_by_its_number() -> None:
+    class Accepting(BaseHTTPRequestHandler):
+        """202 for the first two, then 500."""
+
+        protocol_version = "HTTP/1.1"
+        answers = iter((202, 202, 500))
+
+        def do_POST(self) -> None:
+            """One request."""
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(next(self.answers))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+    with HTTPServer(("127.0.0.1", 0), Accepting) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        found = post(Spec("127.0.0.1", server.server_port, "/", "", 1, 1, posts=3, first=7, is_listing=True))
+        server.shutdown()
+    assert (found.numbers, found.acknowledged, found.refused) == ([7, 8], 2, 1)
 
 
 def test_growth_is_a_slope() -> None:
