@@ -151,12 +151,6 @@ async def session_person(request: Request, parts: Parts) -> Person | None:
     return next((person for person in people if name in (person.name, *person.session)), None)
 
 
-async def session_name(request: Request, parts: Parts) -> str | None:
-    """Who reads: a session lets nobody in who was taken out of policy.yml since."""
-    person = await session_person(request, parts)
-    return person.name if person else None
-
-
 def check_origin(request: Request) -> None:
     """An unsafe request must come from our own page."""
     site = request.headers.get("sec-fetch-site")
@@ -175,19 +169,23 @@ async def needs_person(request: Request, parts: Parts) -> Person:
     if request.headers.get("authorization"):
         raise Refused("a token cannot decide: this needs a person's session", reason="needs_person")
     check_origin(request)
-    person = await session_person(request, parts)
+    person = request.state.person = await session_person(request, parts)
     if person is None:
         raise Refused("no session of a person in policy.yml", next_step="gitmedic link", reason="no_session")
     return person
 
 
-async def needs_viewer(request: Request, parts: Parts) -> str:
-    """Anybody with a session may look at pages; whoever has none is shown the way in."""
-    name = await session_name(request, parts)
-    if name is None:
+async def needs_viewer(request: Request, parts: Parts) -> Person:
+    """Anybody with a session may look at pages; whoever has none is shown the way in.
+
+    The session is asked once a request; the page itself finds who looks in `request.state.person`.
+    """
+    person: Person | None = getattr(request.state, "person", None) or await session_person(request, parts)
+    if person is None:
         raise Refused("no session", next_step="gitmedic link", reason="no_session")
+    request.state.person = person
     request.state.notices = await parts.notices.all()
-    return name
+    return person
 
 
 async def needs_reader(request: Request, parts: Parts) -> str:
@@ -195,12 +193,12 @@ async def needs_reader(request: Request, parts: Parts) -> str:
     if request.headers.get("authorization"):
         token = await needs_token(request, parts, READS)
         return f"token:{token.name}"
-    name = await session_name(request, parts)
-    if name is None:
+    person = await session_person(request, parts)
+    if person is None:
         raise Refused(
             "no session and no token", next_step="gitmedic link, or gitmedic token create", reason="no_session"
         )
-    return f"user:{name}"
+    return f"user:{person.name}"
 
 
 async def needs_token(request: Request, parts: Parts, scopes: tuple[str, ...]) -> Token:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from receiver.domain.finding import Finding
+from receiver.domain.revision import Revision
 from receiver.doors import Doors
 from receiver.ports import Access, Archive, Logs, Pulse, Receipt, Repo
 from receiver.web.hooks.commit import GroupCommit
@@ -59,3 +60,7 @@ class Parts:
     hosts: tuple[str, ...] = ()
     version: str = "0.1.0"
     stop: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def revision(self) -> Revision:
+        """What is in force now."""
+        return await self.repo.revision(await self.repo.adopted())

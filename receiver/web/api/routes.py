@@ -195,7 +195,7 @@ def _catalog(router: APIRouter, parts: Parts) -> None:
     async def catalog(request: Request) -> JSONResponse:
         """All vetted playbooks of the adopted revision, and what kept others out."""
         await needs_reader(request, parts)
-        found = (await parts.repo.revision(await parts.repo.adopted())).catalog
+        found = (await parts.revision()).catalog
         items = [playbook.model_dump(mode="json") for playbook in found.playbooks.values()]
         return _json({"items": items, "next": None, "problems": found.problems})
 
@@ -203,7 +203,7 @@ def _catalog(router: APIRouter, parts: Parts) -> None:
     async def playbook(request: Request, id: PlaybookId) -> JSONResponse:
         """One vetted playbook."""
         await needs_reader(request, parts)
-        found = (await parts.repo.revision(await parts.repo.adopted())).catalog.playbooks.get(id)
+        found = (await parts.revision()).catalog.playbooks.get(id)
         if found is None:
             raise Refused(f"no playbook {id[:60]!r}", next_step="gitmedic catalog list", reason="unknown_playbook")
         return _json(found.model_dump(mode="json"))

@@ -70,14 +70,13 @@ def _shown(router: APIRouter, parts: Parts) -> None:
     @router.get("/cases/{id}")
     async def case(request: Request, id: str) -> Response:
         """The whole page."""
-        who = await needs_viewer(request, parts)
-        values = await _values(parts, id, await session_person(request, parts))
+        values = await _values(parts, id, await needs_viewer(request, parts))
         case = values["case"]
         log = await _log(parts, case, tail=True)
         sections = _sections(values)
         since = Since(log[-1]["attempt"], log[-1]["seq"]) if log else Since()
         return page(
-            request, "case.html", who=who, here="cases", case=case, sections=sections, above=ABOVE, below=BELOW,
+            request, "case.html", here="cases", case=case, sections=sections, above=ABOVE, below=BELOW,
             log=log, cut=LOG_LINES if len(log) == LOG_LINES else 0,
             is_live=case["state"] != "closed", since=since, digest=_digest(sections), refresh=_refresh(case),
         )  # fmt: skip
@@ -93,16 +92,14 @@ def _shown(router: APIRouter, parts: Parts) -> None:
     @router.get("/runs/{id}")
     async def run(request: Request, id: str, after: str = "") -> Response:
         """The whole log of a run, page by page."""
-        who = await needs_viewer(request, parts)
+        await needs_viewer(request, parts)
         found = await parts.logs.run(id)
         if found is None:
             raise Refused(f"no run {id[:60]!r}", next_step="look at the list of cases", reason="unknown_run")
         begun = Since.read(f"x.{after}").seq
         rows = await parts.logs.run_log(id, after=begun, limit=_PAGE_LINES + 1)
         more = rows[_PAGE_LINES - 1]["seq"] if len(rows) > _PAGE_LINES else None
-        return page(
-            request, "run.html", who=who, here="cases", run=found, log=rows[:_PAGE_LINES], more=more, begun=begun
-        )
+        return page(request, "run.html", here="cases", run=found, log=rows[:_PAGE_LINES], more=more, begun=begun)
 
     @router.get("/proposals/{number}")
     async def proposal(request: Request, number: int) -> Response:

@@ -12,10 +12,11 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from receiver.domain.playbook import Playbook
+from receiver.domain.policyfile import Person
 from receiver.domain.revision import Revision
 from receiver.domain.text import plain
 from receiver.errors import Refused
-from receiver.web.access import needs_person, needs_viewer, session_person
+from receiver.web.access import needs_person, needs_viewer
 from receiver.web.pages import forms
 from receiver.web.pages.render import fragment, page
 from receiver.web.parts import Parts
@@ -28,8 +29,8 @@ def routes(parts: Parts) -> APIRouter:
     @router.get("/catalog")
     async def catalog(request: Request) -> Response:
         """All of it, filtered by a word and by risk."""
-        who = await needs_viewer(request, parts)
-        revision = await _revision(parts)
+        await needs_viewer(request, parts)
+        revision = await parts.revision()
         word, risk = (request.query_params.get(name, "")[:80] for name in ("q", "risk"))
         found = [
             one
@@ -38,23 +39,23 @@ def routes(parts: Parts) -> APIRouter:
             and word.lower() in " ".join((one.id, one.title, one.use_when, one.not_when)).lower()
         ]
         return page(
-            request, "catalog.html", who=who, here="catalog", playbooks=found, word=word, risk=risk,
+            request, "catalog.html", here="catalog", playbooks=found, word=word, risk=risk,
             problems=revision.catalog.problems, all=len(revision.catalog.playbooks),
         )  # fmt: skip
 
     @router.get("/catalog/{id}")
     async def playbook(request: Request, id: str) -> Response:
         """One playbook and its form."""
-        who = await needs_viewer(request, parts)
-        revision = await _revision(parts)
+        person = await needs_viewer(request, parts)
+        revision = await parts.revision()
         found = _found(revision, id)
-        return await _form(request, parts, who, revision, found, dict(request.query_params), {})
+        return await _form(request, parts, person, revision, found, dict(request.query_params), {})
 
     @router.post("/catalog/{id}")
     async def dispatch(request: Request, id: str) -> Response:
         """Look at the run file, or begin the case."""
         person = await needs_person(request, parts)
-        revision = await _revision(parts)
+        revision = await parts.revision()
         found = _found(revision, id)
         given = {name: value for name, value in (await request.form()).items() if isinstance(value, str)}
         params, wrong = forms.read(found, revision.inventory, given)
@@ -64,15 +65,11 @@ def routes(parts: Parts) -> APIRouter:
             return HTMLResponse(fragment("parts/preview.html", **shown))
         if wrong or given.get("act") == "preview":
             status = 422 if wrong else 200
-            return await _form(request, parts, person.name, revision, found, given, wrong, status=status)
+            return await _form(request, parts, person, revision, found, given, wrong, status=status)
         case = await parts.doors.dispatch(found.id, params, actor=f"user:{person.name}", reason=reason)
         return RedirectResponse(f"/cases/{case}", status_code=303)
 
     return router
-
-
-async def _revision(parts: Parts) -> Revision:
-    return await parts.repo.revision(await parts.repo.adopted())
 
 
 def _found(revision: Revision, id: str) -> Playbook:
@@ -85,7 +82,7 @@ def _found(revision: Revision, id: str) -> Playbook:
 async def _form(
     request: Request,
     parts: Parts,
-    who: str,
+    person: Person,
     revision: Revision,
     playbook: Playbook,
     given: dict[str, str],
@@ -93,13 +90,12 @@ async def _form(
     *,
     status: int = 200,
 ) -> HTMLResponse:
-    person = await session_person(request, parts)
     params, missing = forms.read(playbook, revision.inventory, given)
-    shown = await _preview(parts, revision, playbook, params, wrong or missing, given.get("reason", ""), who)
+    shown = await _preview(parts, revision, playbook, params, wrong or missing, given.get("reason", ""), person.name)
     return page(
-        request, "playbook.html", status=status, who=who, here="catalog", playbook=playbook, given=given, wrong=wrong,
+        request, "playbook.html", status=status, here="catalog", playbook=playbook, given=given, wrong=wrong,
         fields=forms.fields(playbook, revision.inventory, given, wrong), past=await _past(parts, playbook.id),
-        may_dispatch=bool(person and person.dispatches), **shown,
+        may_dispatch=person.dispatches, **shown,
     )  # fmt: skip
 
 
@@ -118,7 +114,7 @@ async def _preview(
     held = {row["name"]: row for row in await parts.locks()}
     plain_file = {
         "playbook": playbook.id, "targets": [target] if target else [], "params": params,
-        "revision": await parts.repo.adopted(), "reason": reason or f"dispatched by user:{who}",
+        "revision": revision.commit, "reason": reason or f"dispatched by user:{who}",
         "requested_by": f"user:{who}",
     }  # fmt: skip
     return {

@@ -29,11 +29,16 @@ def routes(parts: Parts) -> APIRouter:
             raise Refused("this is not a demo", next_step="gitmedic demo", reason="unknown_case")
         return parts.playground
 
+    def back(is_known: bool, card: str) -> Response:
+        if not is_known:
+            raise Refused(f"no card {card[:40]!r}", next_step="look at the demo", reason="unknown_case")
+        return RedirectResponse("/demo", status_code=303)
+
     @router.get("/demo")
     async def demo(request: Request) -> Response:
         """The four cards."""
-        who = await needs_viewer(request, parts)
-        return page(request, "demo.html", who=who, here="demo", cards=await _cards(parts, playground()))
+        await needs_viewer(request, parts)
+        return page(request, "demo.html", here="demo", cards=await _cards(parts, playground()))
 
     @router.get("/demo/live")
     async def live(request: Request) -> Response:
@@ -45,17 +50,13 @@ def routes(parts: Parts) -> APIRouter:
     async def break_it(request: Request, card: str) -> Response:
         """Break one."""
         await needs_person(request, parts)
-        if not await playground().break_it(card):
-            raise Refused(f"no card {card[:40]!r}", next_step="look at the demo", reason="unknown_case")
-        return RedirectResponse("/demo", status_code=303)
+        return back(await playground().break_it(card), card)
 
     @router.post("/demo/{card}/mend")
     async def mend(request: Request, card: str) -> Response:
         """Mend one by hand, so that it can be broken again."""
         await needs_person(request, parts)
-        if not await playground().mend(card):
-            raise Refused(f"no card {card[:40]!r}", next_step="look at the demo", reason="unknown_case")
-        return RedirectResponse("/demo", status_code=303)
+        return back(await playground().mend(card), card)
 
     return router
 

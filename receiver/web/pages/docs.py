@@ -26,11 +26,9 @@ def routes(parts: Parts) -> APIRouter:
     @router.get("/docs")
     async def docs(request: Request) -> Response:
         """Every call, in groups."""
-        who = await needs_viewer(request, parts)
+        await needs_viewer(request, parts)
         description = request.app.openapi()
-        return page(
-            request, "docs.html", who=who, here="api", groups=told(description, parts.url), errors=errors(description)
-        )
+        return page(request, "docs.html", here="api", groups=told(description, parts.url), errors=errors(description))
 
     return router
 

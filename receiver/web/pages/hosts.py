@@ -17,9 +17,9 @@ def routes(parts: Parts) -> APIRouter:
     @router.get("/hosts")
     async def hosts(request: Request) -> Response:
         """One row per host."""
-        who = await needs_viewer(request, parts)
-        adopted = await parts.repo.adopted()
-        inventory = (await parts.repo.revision(adopted)).inventory
+        await needs_viewer(request, parts)
+        revision = await parts.revision()
+        inventory = revision.inventory
         known = {row["name"]: row for row in await parts.archive.entities()}
         locks = await parts.locks()
         held = {row["name"].removeprefix("host:"): row for row in locks}
@@ -28,6 +28,6 @@ def routes(parts: Parts) -> APIRouter:
             for name, host in sorted(inventory.hosts.items())
         ]
         others = [row for row in locks if row["name"].removeprefix("host:") not in inventory.hosts]
-        return page(request, "hosts.html", who=who, here="hosts", rows=rows, others=others, revision=adopted)
+        return page(request, "hosts.html", here="hosts", rows=rows, others=others, revision=revision.commit)
 
     return router

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import urlencode
 
@@ -16,58 +17,44 @@ from receiver.web.parts import Parts
 
 _PAGE = 50
 _NEEDS = 20
+Gather = Callable[[Parts, dict[str, str]], Awaitable[dict[str, Any]]]
 
 
 def routes(parts: Parts) -> APIRouter:
     """The two lists and their streams."""
     router = APIRouter(include_in_schema=False)
-
-    @router.get("/")
-    async def cases(request: Request) -> Response:
-        """What needs a person first, then all cases, newest first."""
-        who = await needs_viewer(request, parts)
-        values = await _cases(parts, dict(request.query_params))
-        return page(
-            request, "cases.html", who=who, here="cases", outcomes=list(Outcome), sources=parts.sources,
-            live=_live("/live/cases", request), **values,
-        )  # fmt: skip
-
-    @router.get("/live/cases")
-    async def live_cases(request: Request) -> Response:
-        """The list again, whenever it changed."""
-        await needs_viewer(request, parts)
-        asked = dict(request.query_params)
-
-        async def render() -> str:
-            return fragment("parts/cases.html", **await _cases(parts, asked))
-
-        return stream(list_feed(parts, "#cases", render))
-
-    @router.get("/alerts")
-    async def alerts(request: Request) -> Response:
-        """Every alert with its why."""
-        who = await needs_viewer(request, parts)
-        values = await _alerts(parts, dict(request.query_params))
-        return page(
-            request, "alerts.html", who=who, here="alerts", whys=["open", *NoCase, *Outcome], sources=parts.sources,
-            live=_live("/live/alerts", request), **values,
-        )  # fmt: skip
-
-    @router.get("/live/alerts")
-    async def live_alerts(request: Request) -> Response:
-        """The list again, whenever it changed."""
-        await needs_viewer(request, parts)
-        asked = dict(request.query_params)
-
-        async def render() -> str:
-            return fragment("parts/alerts.html", **await _alerts(parts, asked))
-
-        return stream(list_feed(parts, "#alerts", render))
-
+    _list(router, parts, "cases", "/", _cases, outcomes=list(Outcome))
+    _list(router, parts, "alerts", "/alerts", _alerts, whys=["open", *NoCase, *Outcome])
     return router
 
 
+def _list(router: APIRouter, parts: Parts, name: str, path: str, gather: Gather, **choices: Any) -> None:
+    """One list: its page with the `choices` of its filters, and the stream that keeps the page up to date."""
+
+    @router.get(path)
+    async def shown(request: Request) -> Response:
+        """A page of it, newest first."""
+        await needs_viewer(request, parts)
+        values = await gather(parts, dict(request.query_params))
+        return page(
+            request, f"{name}.html", here=name, sources=parts.sources, live=_live(f"/live/{name}", request),
+            **choices, **values,
+        )  # fmt: skip
+
+    @router.get(f"/live/{name}")
+    async def live(request: Request) -> Response:
+        """The list again, whenever it changed."""
+        await needs_viewer(request, parts)
+        asked = dict(request.query_params)
+
+        async def render() -> str:
+            return fragment(f"parts/{name}.html", **await gather(parts, asked))
+
+        return stream(list_feed(parts, f"#{name}", render))
+
+
 async def _cases(parts: Parts, asked: dict[str, str]) -> dict[str, Any]:
+    """What needs a person first, then all cases."""
     cursor, filters = asked.get("cursor"), _filters(asked)
     found = await parts.archive.cases(limit=_PAGE, cursor=cursor, filters=filters)
     needs: tuple[dict[str, Any], ...] = ()
@@ -78,6 +65,7 @@ async def _cases(parts: Parts, asked: dict[str, str]) -> dict[str, Any]:
 
 
 async def _alerts(parts: Parts, asked: dict[str, str]) -> dict[str, Any]:
+    """Every alert with its why."""
     filters = _filters(asked)
     found = await parts.archive.alerts(limit=_PAGE, cursor=asked.get("cursor"), filters=filters)
     more = urlencode({**filters, "cursor": found.next}) if found.next else ""

@@ -47,7 +47,8 @@ _templates = Jinja2Templates(
 
 def page(request: Request, name: str, *, status: int = 200, **values: Any) -> HTMLResponse:
     """A template's answer."""
-    values.setdefault("who", None)
+    person = getattr(request.state, "person", None)
+    values["who"] = person.name if person else None
     values.setdefault("refresh", 0)
     values.setdefault("here", "")
     theme = request.cookies.get(THEME, "auto")

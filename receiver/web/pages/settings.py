@@ -20,13 +20,12 @@ def routes(parts: Parts) -> APIRouter:
     @router.get("/settings")
     async def settings(request: Request) -> Response:
         """All settings, without any secret."""
-        who = await needs_viewer(request, parts)
-        adopted = await parts.repo.adopted()
-        revision = await parts.repo.revision(adopted)
+        await needs_viewer(request, parts)
+        revision = await parts.revision()
         # without JavaScript a link asks for the checks, which take a second or two
         checks = await parts.checks() if "checks" in request.query_params else None
         return page(
-            request, "settings.html", who=who, here="settings", rows=parts.settings(), checks=checks, revision=adopted,
+            request, "settings.html", here="settings", rows=parts.settings(), checks=checks, revision=revision.commit,
             policy=revision.policy, version=parts.version,
         )  # fmt: skip
 

@@ -27,10 +27,11 @@ def routes(parts: Parts) -> APIRouter:
     """/start and the tests of its steps."""
     router = APIRouter(include_in_schema=False)
 
-    async def shown(request: Request, who: str, results: dict[str, Finding], token: str = "") -> Response:
-        revision = await parts.repo.revision(await parts.repo.adopted())
+    async def shown(request: Request, results: dict[str, Finding], token: str = "") -> Response:
+        await needs_viewer(request, parts)
+        revision = await parts.revision()
         return page(
-            request, "start.html", who=who, here="set-up", results=results, url=parts.url, token=token,
+            request, "start.html", here="set-up", results=results, url=parts.url, token=token,
             sources=parts.sources, hosts=len(revision.inventory.hosts), mode=revision.policy.mode,
             repository=parts.repository,
         )  # fmt: skip
@@ -38,7 +39,7 @@ def routes(parts: Parts) -> APIRouter:
     @router.get("/start")
     async def start(request: Request) -> Response:
         """The five steps."""
-        return await shown(request, await needs_viewer(request, parts), {})
+        return await shown(request, {})
 
     @router.post("/start/token")
     async def token(request: Request) -> Response:
@@ -49,7 +50,7 @@ def routes(parts: Parts) -> APIRouter:
         _refuse_lookers(person)
         name = f"alertmanager-{new_id()[-8:]}"
         made = await parts.new_token(name, f"user:{person.name}")
-        return await shown(request, await needs_viewer(request, parts), {}, made)
+        return await shown(request, {}, made)
 
     @router.get("/start/{step}")
     async def back(step: str) -> Response:
@@ -59,7 +60,7 @@ def routes(parts: Parts) -> APIRouter:
     @router.post("/start/{step}")
     async def test(request: Request, step: str) -> Response:
         """Test one step."""
-        person = await needs_person(request, parts)
+        await needs_person(request, parts)
         if step not in _TESTS:
             raise Refused(f"no step {step[:40]!r}", next_step="look at set-up", reason="unknown_case")
         try:
@@ -68,7 +69,7 @@ def routes(parts: Parts) -> APIRouter:
             found = Finding(status="bad", what=step, found=error.message, fix=getattr(error, "next_step", ""))
         if request.headers.get("hx-request"):
             return HTMLResponse(fragment("parts/finding.html", found=found))
-        return await shown(request, person.name, {step: found})
+        return await shown(request, {step: found})
 
     return router
 
@@ -97,8 +98,8 @@ async def _alertmanager(parts: Parts) -> Finding:
 
 
 async def _inventory(parts: Parts) -> Finding:
-    adopted = await parts.repo.adopted()
-    hosts = (await parts.repo.revision(adopted)).inventory.hosts
+    revision = await parts.revision()
+    hosts = revision.inventory.hosts
     blind = sorted(name for name, host in hosts.items() if not host.match)
     if not hosts:
         return Finding(status="bad", what="inventory", found="no host", fix="add one to inventory/hosts.yml, and push")
@@ -107,7 +108,7 @@ async def _inventory(parts: Parts) -> Finding:
             f"{len(hosts)} hosts; {len(blind)} of them have no `match`, so no alert means them: {', '.join(blind[:5])}"
         )
         return Finding(status="warn", what="inventory", found=text, fix="add gitmedic: {match: […]} to them")
-    return Finding(status="ok", what="inventory", found=f"{len(hosts)} hosts at revision {adopted[:12]}")
+    return Finding(status="ok", what="inventory", found=f"{len(hosts)} hosts at revision {revision.commit[:12]}")
 
 
 async def _forge(parts: Parts) -> Finding:
@@ -117,7 +118,7 @@ async def _forge(parts: Parts) -> Finding:
 
 
 async def _model(parts: Parts) -> Finding:
-    playbooks = (await parts.repo.revision(await parts.repo.adopted())).catalog.playbooks.values()
+    playbooks = (await parts.revision()).catalog.playbooks.values()
     ruled = [one for one in playbooks if one.handles]
     if not ruled:
         return Finding(status="warn", what="rules", found="no playbook has `handles`", fix="add a row to a catalog.yml")

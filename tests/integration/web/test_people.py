@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from receiver.adapters.repo.creation import clone_work_tree
+from receiver.adapters.store.access import PostgresAccess
 from receiver.domain.run import RunEvent
 from tests.door import HOSTILE, URL, Door, proposed, serving
 from tests.fix_repo import Person
@@ -269,3 +270,28 @@ async def test_who_may_only_look_makes_no_token(door: Door) -> None:
                 assert (answer.status_code, "gm_secret" in answer.text) == (status, status == 200)
             await browser.aclose()
     assert made == ["user:anna"]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_page_asks_for_its_session_once(door: Door, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    case = await proposed(door)
+    anna = await door.session("anna")
+    asked: list[str] = []
+    real = PostgresAccess.person
+
+    async def counted(self: PostgresAccess, secret: str) -> str | None:
+        asked.append(secret)
+        return await real(self, secret)
+
+    monkeypatch.setattr(PostgresAccess, "person", counted)
+    paths = {
+        "GET": ["/", "/alerts", f"/cases/{case.id}", "/catalog", "/catalog/web_restart", "/hosts", "/settings",
+                "/start", "/docs", f"/runs/{case.runfile.run}", "/cases/nowhere"],
+        "POST": ["/start/inventory", "/catalog/web_restart"],
+    }  # fmt: skip
+    for path in paths[method]:
+        asked.clear()
+        answer = await anna.request(method, path)
+        assert "anna" in answer.text and len(asked) == 1, (path, answer.status_code, len(asked))
+    await anna.aclose()
