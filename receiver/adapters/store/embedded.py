@@ -31,6 +31,7 @@ from pathlib import Path
 
 import psycopg
 
+from receiver.adapters.store.remains import put_away
 from receiver.errors import Refused, Unavailable
 
 POSTGRES = 18
@@ -79,7 +80,7 @@ class EmbeddedPostgres:
             uid = self._choose_uid()
             bin_dir = self._binaries(uid)
             await asyncio.to_thread(self._initialise, bin_dir, uid)
-            await asyncio.to_thread(self._remove_stale)
+            await asyncio.to_thread(put_away, self.data_dir / "postgres")
             self._spawn(bin_dir, uid)
         await self._wait_ready()
         await self._create_database()
@@ -225,30 +226,6 @@ class EmbeddedPostgres:
         if uid is not None:
             subprocess.run(["chown", "-R", f"{uid}:{uid}", cluster], check=True)
         (cluster / "initialised").touch()
-
-    def _remove_stale(self) -> None:
-        """The pid file of a server that died; one that outlived its owner is stopped first."""
-        file = self.data_dir / "postgres" / "postmaster.pid"
-        if not file.exists():
-            return
-        pid = int(file.read_text().split("\n", 1)[0] or 0)
-        if self._is_ours(pid):
-            for sent, seconds in ((signal.SIGINT, 10.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0)):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, sent)
-                end = time.monotonic() + seconds
-                while self._is_ours(pid) and time.monotonic() < end:
-                    time.sleep(0.05)
-        with contextlib.suppress(FileNotFoundError):
-            file.unlink()
-
-    def _is_ours(self, pid: int) -> bool:
-        """A process with that pid is a postgres of this very directory; pids are given anew."""
-        try:
-            command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        except OSError:
-            return False
-        return str(self.data_dir / "postgres").encode() in command
 
     def _spawn(self, bin_dir: Path, uid: int | None) -> None:
         socket_dir = self._own_socket_dir(uid)

@@ -85,6 +85,49 @@ async def test_a_killed_server_comes_back(place: Path) -> None:
         await server.stop()
 
 
+BUSY = """
+import sys, psycopg
+with psycopg.connect(sys.argv[1], autocommit=True) as connection:
+    print(connection.info.backend_pid, flush=True)
+    connection.execute("DO $$ BEGIN LOOP NULL; END LOOP; END $$")
+"""
+
+
+def lives(pid: int) -> bool:
+    """Also a process that ended is listed, until somebody asks for its end."""
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+
+
+@pytest.mark.anyio
+async def test_a_backend_that_outlives_its_server_is_ended_before_the_next_start(place: Path) -> None:
+    server = EmbeddedPostgres(place / "data")
+    await server.start()
+    given = [sys.executable, "-c", BUSY, server.dsn()]
+    busy = subprocess.Popen(given, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    again = EmbeddedPostgres(place / "data")
+    assert busy.stdout is not None and server.pid is not None
+    backend = int(busy.stdout.readline())
+    try:
+        await asyncio.sleep(0.3)
+        os.kill(server.pid, signal.SIGKILL)
+        while server.is_running():
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(0.5)
+        assert lives(backend)  # it looks for its server only when it waits for something
+        await server.stop()
+        await again.start()
+        assert one(again.dsn(), "SELECT 1") == 1 and not lives(backend)
+    finally:
+        await again.stop()
+        busy.kill()
+        busy.communicate()
+        if lives(backend):
+            os.kill(backend, signal.SIGKILL)
+
+
 OWNER = """
 import asyncio, sys
 from pathlib import Path
