@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -16,6 +17,8 @@ from receiver.errors import Refused
 Id = Annotated[str, typer.Argument(metavar="CASE", help="Number or id of the case.")]
 _COLUMNS = ("number", "id", "state", "outcome", "alertname", "entity", "playbook", "why")
 _FOLLOW_SECONDS = 0.5
+#: of the playbooks that were not chosen; `--json` has all
+_MOST_OTHERS = 12
 #: how a followed case ended → the command's exit code
 _CODES = {
     **dict.fromkeys(("fixed", "observed", "diagnosed", "notified", "nothing_to_do", "self_resolved"), Code.OK),
@@ -176,6 +179,7 @@ def _print(case: dict[str, Any]) -> None:
         field("plan", f"{plan.get('playbook') or plan.get('action')}: {plan.get('why')}")
         for name, value in (plan.get("params") or {}).items():
             field("", f"{name} = {value}")
+        _print_decision(plan, case.get("attempts") or ())
     _print_similar(case)
     if proposal:
         field("proposal", f"{proposal.get('url')} ({proposal.get('state', '')})")
@@ -193,6 +197,22 @@ def _print_similar(case: dict[str, Any]) -> None:
     for number, one in enumerate(case.get("memories") or ()):
         said = f"note of {one['author']}, unchecked: " if one["kind"] == "note" else ""
         field("" if number else "similar", f"{str(one['at'])[:10]} {said}{one['text']} ({one['id']})")
+
+
+def _print_decision(plan: dict[str, Any], attempts: Sequence[dict[str, Any]]) -> None:
+    """Which tier decided, on which facts and at what cost; why the others, tiers and playbooks, did not."""
+    if plan.get("tier"):
+        cost = sum(one["cost_usd"] for one in attempts)
+        cited = ", ".join(plan.get("evidence") or ()) or "none"
+        field("decided by", f"{plan['tier']}, {cost:.4f} USD, facts cited: {cited}")
+    for one in attempts:
+        asked = f" {one['seconds']:.1f} s, {one['tokens_in'] + one['tokens_out']} tokens" if one.get("requests") else ""
+        field(f"  {one['tier']}", f"{one['verdict'].replace('_', ' ')}: {one['why']}{asked}")
+    for one in [one for one in plan.get("candidates") or () if not one["chosen"]][:_MOST_OTHERS]:
+        field("  not", f"{one['playbook']}: {one['why']}")
+    for name, words in (("it says", plan.get("rationale")), ("it expects", plan.get("expected_effect"))):
+        if words:
+            field(name, f"“{words}” (a model's words, not checked)")
 
 
 def _print_event(event: dict[str, Any]) -> None:

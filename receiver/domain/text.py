@@ -13,6 +13,7 @@ from typing import Any
 
 from receiver.domain.case import Case, Closed, Rehearsed
 from receiver.domain.playbook import Playbook
+from receiver.domain.untrusted import prose
 
 #: of the dry run on the page; the whole stays with the case
 MAX_DIFF = 6000
@@ -45,8 +46,23 @@ def proposal_body(case: Rehearsed, playbook: Playbook) -> str:
     lines += [
         "",
         f"Expires {expires:%Y-%m-%d %H:%M} UTC. Merging approves exactly the file in this pull request.",
+        *_decided(case),
     ]
     return "\n".join(lines)
+
+
+def _decided(case: Rehearsed) -> list[str]:
+    """Who decided, on which facts, at what cost; a model's own words last, as plain text that nothing acts on."""
+    plan = case.plan
+    if not plan.tier or plan.tier == "rules":
+        return []
+    cost = sum(one.cost_usd for one in case.attempts)
+    cited = ", ".join(span(id) for id in plan.evidence) or "none"
+    lines = ["", f"Decided by tier {span(plan.tier)} for {cost:.4f} USD; facts cited: {cited}."]
+    words = [prose(plan.rationale), prose(plan.expected_effect)]
+    if any(words):
+        lines += ["", "In the model's own words, which nobody has checked:", "", fence("\n".join(filter(None, words)))]
+    return lines
 
 
 def outcome_comment(case: Closed) -> str:

@@ -28,7 +28,7 @@ _DOMAIN = re.compile(
 )
 _TAG = re.compile(r"<[^<>]{0,200}>")
 _MENTION = re.compile(r"[@!#](?=[\w-])")
-_COMMAND = re.compile(r"(^|\s)/(?=[a-z])", re.IGNORECASE)
+_COMMAND = re.compile(r"(^|\s)/+(?=[a-z])", re.IGNORECASE)
 _CLOSES = re.compile(r"\b(?:close[sd]?|fix(?:e[sd])?|resolve[sd]?)\s*:?\s+(?:gh-)?#?\d+", re.IGNORECASE)
 _CHECKBOX = re.compile(r"\[[ xX]?\]")
 _MARKUP = re.compile(r"[`*_~|<>\[\](){}\\#&$^]")
@@ -55,11 +55,14 @@ def log_lines(text: str) -> list[str]:
 
 def prose(text: str, limit: int = MAX_PROSE) -> str:
     """A model's words as words only: no link, mention, command, check box or markup; at most `limit` characters."""
-    plain = tame(text, limit * 4)
+    plain, before = tame(text, limit * 4), ""
+    while plain != before:  # what was joined by taking something out could act again
+        before, plain = plain, _words(plain)
+    return plain[:limit].rstrip()
+
+
+def _words(text: str) -> str:
     for pattern in (_TAG, _LINK, _CLOSES, _DOMAIN, _CHECKBOX):
-        plain = pattern.sub(" ", plain)
-    plain = _COMMAND.sub(r"\1", _MENTION.sub("", plain))
-    plain = _SPACES.sub(" ", _MARKUP.sub("", plain)).strip()
-    # what was joined by taking something out could be a link again
-    again = _LINK.sub(" ", _DOMAIN.sub(" ", plain))
-    return _SPACES.sub(" ", _COMMAND.sub(r"\1", again)).strip()[:limit]
+        text = pattern.sub(" ", text)
+    text = _COMMAND.sub(r"\1", _MENTION.sub("", _MARKUP.sub("", text)))
+    return _SPACES.sub(" ", text).strip()

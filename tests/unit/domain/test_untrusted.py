@@ -53,5 +53,13 @@ def test_prose_is_words_only(said: str, left: str) -> None:
     assert prose(said) == left
 
 
+@pytest.mark.parametrize(
+    "text", ["{{!s}}", "a{.}b.com", "ht{t}p://x.y", "/{}/x", "//////approve", "[[x]] @@@a", "<<b>>"]
+)
+def test_prose_again_is_the_same(text: str) -> None:
+    once = prose(text)
+    assert prose(once) == once and not any(c in once for c in "@!<>{}[]") and not once.startswith("/")
+
+
 def test_prose_has_an_end() -> None:
     assert len(prose("word " * 10_000)) <= 400
