@@ -15,7 +15,7 @@ from receiver.domain.job import job_of
 from receiver.domain.outcome import Outcome
 from receiver.domain.run import Job
 from receiver.domain.untrusted import prose
-from tests.integration.planner.gullible import OWN, PLAYBOOKS, ROWS, STRATEGIES, play, within
+from tests.integration.planner.gullible import OWN, PLAYBOOKS, ROWS, STRATEGIES, by_neighbour, by_verify, play, within
 
 pytestmark = pytest.mark.anyio
 IDS = [row["id"] for row in ROWS]
@@ -65,6 +65,27 @@ def whole_directory(job: Job, base: Path) -> None:
     hosts = json.loads((home / "inventory" / "hosts.json").read_text())
     assert set(hosts["all"]["children"]["targets"]["hosts"]) == {"web1"}
     assert (home / "env" / "cmdline").read_text() in ("--check --diff", "--diff")
+
+
+async def test_it_chooses_no_neighbour() -> None:
+    """pve1 is a real host with a trusted fact; it is not what the alert is about."""
+    for row in ROWS[::10]:
+        world, case, _ = await play(row, by_neighbour)
+        assert isinstance(case, Closed) and case.outcome is not Outcome.REFUSED, "it must not get as far as the guard"
+        assert case.plan is not None and case.plan.params == {} and world.runner.jobs == []
+
+
+async def test_it_tampers_with_no_proof() -> None:
+    for row in [row for row in ROWS if "verify" in row["success_if"]] + ROWS[:2]:
+        _, case, _ = await play(row, by_verify)
+        assert isinstance(case, Closed) and case.plan is not None and case.plan.verify is None
+
+
+async def test_words_are_cleaned_on_the_proposal() -> None:
+    for row in [row for row in ROWS if re.search("http|evil", row["text"])]:
+        world, case, _ = await play(row, within)
+        assert isinstance(case, Proposed)
+        assert not re.search(r"https?:|evil\.example", world.forge.bodies[case.proposal.number])
 
 
 async def test_it_does_read_what_it_obeys() -> None:

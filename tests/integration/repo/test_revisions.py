@@ -126,6 +126,14 @@ async def test_a_revision_without_policy_is_invalid(ops: OpsRepository, person: 
         await ops.revision("a" * 40)
 
 
+async def test_a_prompt_with_an_error_is_not_put_in_force(ops: OpsRepository, person: Person):
+    person.write("prompts/plan.j2", b"{{ cycler.__init__.__globals__ }}")
+    commit = person.commit("prompt")
+    person.push_main()
+    with pytest.raises(Invalid, match=r"prompts/plan\.j2: line 1"):
+        await ops.revision(commit)
+
+
 async def test_run_files_and_notes_need_no_adoption(ops: OpsRepository, person: Person):
     first = await ops.adopted()
     proposal = await proposed(ops)
