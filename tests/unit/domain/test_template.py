@@ -14,6 +14,7 @@ from tests.unit.test_pipeline import FILES, alert
 
 SHIPPED = (Path(__file__).parents[3] / "prompts" / "plan.j2").read_text()
 HOSTILE = [
+    "{% set x = 1 %}",  # first, since it is harmless where the check is missing
     "{{ ''.__class__.__mro__[1].__subclasses__() }}",
     "{{ playbooks.__init__.__globals__ }}",
     "{{ playbooks[0]['__class__'] }}",
@@ -29,7 +30,6 @@ HOSTILE = [
     "{% import 'os' as os %}",
     "{% from 'os' import popen %}",
     "{% macro m() %}x{% endmacro %}",
-    "{% set x = 1 %}",
     "{{ playbooks | attr('__class__') }}",
     "{{ playbooks | map('attr', '__class__') }}",
     "{{ self }}{{ self.__init__ }}",
