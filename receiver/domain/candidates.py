@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from receiver.domain.binding import bindable
+from receiver.domain.matchers import Matchers
 from receiver.domain.outcome import Risk
 from receiver.domain.plan import Candidate
 from receiver.domain.playbook import Playbook
@@ -55,7 +56,9 @@ def menu(question: Question, *, most: int = MOST_CLOUD) -> Menu:
         else:
             left_out.append(Candidate(playbook=playbook.id, chosen=False, why=why))
     if len(feasible) > most:
-        kept = {playbook.id for playbook in ranked(question, feasible)[:most]}
+        # whose own rule speaks of this alert is near, whatever its words are
+        near = sorted(ranked(question, feasible), key=lambda playbook: not _handles(playbook, question))
+        kept = {playbook.id for playbook in near[:most]}
         far = [playbook for playbook in feasible if playbook.id not in kept]
         feasible = [playbook for playbook in feasible if playbook.id in kept]
         left_out += [
@@ -80,7 +83,7 @@ def risk_cap(question: Question, playbook: Playbook) -> Risk:
 
 def ranked(question: Question, playbooks: Iterable[Playbook]) -> list[Playbook]:
     """Nearest first by BM25 over the catalog's words; two alike are in the order of their ids."""
-    bags = {one.id: Counter(words(f"{one.id} {one.title} {one.use_when} {one.not_when}")) for one in playbooks}
+    bags = {one.id: Counter(words(_said(one))) for one in playbooks}
     count = len(bags) or 1
     mean = sum(bag.total() for bag in bags.values()) / count or 1
     spread = Counter(word for bag in bags.values() for word in bag)
@@ -104,6 +107,15 @@ def words(text: str) -> list[str]:
     """Small words of letters and digits; `ContainerDown` is two, and an `s` at the end is none."""
     found = _WORD.findall(_CAMEL.sub(" ", text[:_LOOKED_AT]).lower())
     return [word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word for word in found]
+
+
+def _said(playbook: Playbook) -> str:
+    kinds = " ".join(kind for kind in playbook.kinds.values() if kind != "host")
+    return f"{playbook.id} {playbook.title} {kinds} {playbook.use_when} {playbook.not_when}"
+
+
+def _handles(playbook: Playbook, question: Question) -> bool:
+    return any(Matchers.parse(handle.match).matches(question.alert.labels) for handle in playbook.handles)
 
 
 def _asked(question: Question) -> Iterable[str]:

@@ -6,6 +6,7 @@ import pytest
 
 from receiver.domain.candidates import menu, ranked, words
 from receiver.domain.outcome import Risk
+from receiver.domain.playbook import Handle
 from receiver.domain.policyfile import Rule
 from tests.unit.domain.planning import CATALOG, FACTS, fact, kind, playbook, question
 
@@ -61,6 +62,13 @@ def test_of_many_the_nearest_are_kept(most: int) -> None:
     assert len(found.offered) == most and len(found.left_out) == 300 - most
     assert "grafana_container_restart" in [one.id for one in found.offered]
     assert [one.id for one in found.offered] == sorted(one.id for one in found.offered)
+
+
+def test_a_playbook_whose_rule_speaks_of_the_alert_is_always_near() -> None:
+    far = playbook("zz_unlike").model_copy(update={"handles": (Handle(match='alertname="ContainerDown"'),)})
+    many = tuple(playbook(f"container_{number:03}") for number in range(40))
+    assert "zz_unlike" in ids(catalog=(*many, far))
+    assert "zz_unlike" not in ids(catalog=(*many, playbook("zz_unlike")))
 
 
 def test_names_are_split_into_words() -> None:
