@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from receiver.adapters.planner.settings import PlannerSettings
 from receiver.adapters.proof.settings import SourceSettings
 from receiver.domain.inventory import read_inventory
 from receiver.domain.playbook import read_playbook
@@ -34,6 +35,13 @@ def test_the_example_of_a_source() -> None:
     text = block("connect-alertmanager.md", "[[sources]]")
     (source,) = tomllib.loads(text)["sources"]
     assert SourceSettings.model_validate(source).jobs["cadvisor"] == "guests"
+
+
+def test_the_examples_of_models() -> None:
+    page = (ROOT / "docs" / "howto" / "models.md").read_text()
+    examples = re.findall(r"(?:^    .*\n|^\n(?=    ))+", page, re.MULTILINE)
+    read = [PlannerSettings.model_validate(tomllib.loads(textwrap.dedent(one))["planner"]) for one in examples]
+    assert [one.names for one in read] == [("fast",), ("local", "fast", "strong")]
 
 
 def test_the_example_of_a_host() -> None:
