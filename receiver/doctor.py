@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
+import ssl
 import stat
 import sys
 import time
@@ -253,6 +254,33 @@ def _row(status: Literal["ok", "warn", "bad"], what: str, found: str, fix: str =
 
 
 Check = Callable[[Settings], Awaitable[list[Finding]]]
+
+
+async def models(settings: Settings) -> list[Finding]:
+    """Each tier's server answers, and a local one has its model. No key is sent: whether it is good, a case says."""
+
+    planner, rows = settings.planner, []
+    for name in planner.names:
+        tier, model = planner.tiers[name], planner.model_of(name)
+        url = f"{tier.url}/v1/models" if tier.kind == "anthropic" else f"{tier.url}/models"
+        what, fix = f"tier {name}", f"correct planner.tiers.{name} in {settings.file}"
+        try:
+            verify = ssl.create_default_context(cafile=tier.ca_file) if tier.ca_file else True
+            async with httpx.AsyncClient(timeout=5, trust_env=not tier.is_local, verify=verify) as client:
+                answer = await client.get(url)
+        except (httpx.HTTPError, OSError) as error:
+            rows.append(_row("bad", what, f"{tier.url}: {error or type(error).__name__}", fix))
+            continue
+        is_open = answer.status_code == 200
+        if is_open and model not in answer.text:
+            rows.append(_row("bad", what, f"{tier.url} answers and does not name {model!r}", fix))
+        elif is_open or answer.status_code in (400, 401, 403):
+            rows.append(_row("ok", what, f"{tier.kind} {model} at {tier.url}, {tier.deadline:g} s"))
+        else:
+            rows.append(_row("warn", what, f"{url}: {answer.status_code}, so it may be no model server", fix))
+    return rows
+
+
 CHECKS: tuple[tuple[str, Check], ...] = (
     ("programs", programs),
     ("isolation", sandbox),
@@ -261,6 +289,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("memory", memory),
     ("server", server),
     ("sources", sources),
+    ("models", models),
 )
 
 

@@ -87,28 +87,26 @@ def bind(reply: Reply, question: Question, menu: Menu, *, tier: str) -> Plan:
 
 def bindable(question: Question, playbook: Playbook, param: str) -> tuple[Fact, ...]:
     """The facts that may fill a parameter that names a thing."""
-    kind = playbook.kinds[param]
-    return tuple(
-        fact
-        for fact in question.facts
-        if fact.kind == kind and fact.trusted and isinstance(fact.value, str) and _is_own(question, playbook, fact)
-    )
+    kinds = playbook.fillers(param)
+    found = [fact for fact in question.facts if fact.kind in kinds and fact.trusted and isinstance(fact.value, str)]
+    return tuple(fact for fact in found if _is_own(question, playbook, param, fact))
 
 
-def _is_own(question: Question, playbook: Playbook, fact: Fact) -> bool:
+def _is_own(question: Question, playbook: Playbook, param: str, fact: Fact) -> bool:
     """Whether the alert is about this thing, or about what depends on it where the playbook says so.
 
     A question without an entity is an evaluation: the guard lets none of its plans through.
     """
-    entity = question.entity
-    if entity is None or playbook.scope == "any" or fact.kind not in ENTITY_KINDS:
+    entity, kind = question.entity, playbook.kinds[param]
+    if entity is None or playbook.scope == "any" or kind not in ENTITY_KINDS:
         return True
     if fact.value in _names(entity, playbook):
         return True
-    if fact.kind in _NAMED:
+    if kind in _NAMED:
         return False
     # a part of the entity: the only one that is known, or the one that the alert names
-    values = {one.value for one in question.facts if one.kind == fact.kind and one.trusted}
+    kinds = playbook.fillers(param)
+    values = {one.value for one in question.facts if one.kind in kinds and one.trusted}
     return len(values) == 1 or fact.value in question.alert.labels.values()
 
 
@@ -179,7 +177,7 @@ def _value(one: Bind, question: Question, playbook: Playbook, schema: dict[str, 
     fact = next((fact for fact in question.facts if fact.id == one.fact), None)
     if fact is None:
         return Invalid(f"there is no fact {tame(one.fact, 40)!r}")
-    if fact.kind != kind:
+    if fact.kind not in playbook.fillers(one.param):
         return Invalid(f"parameter {one.param!r} is of kind {kind!r}, fact {fact.id!r} of kind {tame(fact.kind, 40)!r}")
     if not fact.trusted:
         return Invalid(f"nobody vouches for fact {fact.id!r}: bind {one.param!r} to a trusted one")

@@ -137,5 +137,5 @@ def _why_not(question: Question, playbook: Playbook) -> str | None:
         if kind is None and not {"enum", "default"} & set(properties.get(name, {})):
             return f"nothing can fill parameter {name!r}"
         if kind is not None and not bindable(question, playbook, name):
-            return f"no trusted fact of kind {kind!r} for parameter {name!r}"
+            return f"no trusted fact of kind {' or '.join(playbook.fillers(name))!r} for parameter {name!r}"
     return None

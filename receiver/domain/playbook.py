@@ -95,6 +95,11 @@ class Playbook(Record):
         properties: dict[str, dict[str, Any]] = self.params.get("properties", {})
         return {name: str(schema["x-kind"]) for name, schema in properties.items() if "x-kind" in schema}
 
+    def fillers(self, param: str) -> tuple[str, ...]:
+        """Kinds of facts that may fill a parameter that names a thing: its own, and those that a rule binds to it."""
+        bound = [handle.bind[param] for handle in self.handles if param in handle.bind]
+        return tuple(dict.fromkeys([self.kinds[param], *bound]))
+
 
 class Catalog(Record):
     """All vetted playbooks of one revision, and what kept the others out."""

@@ -39,7 +39,7 @@ def shown_playbooks(playbooks: Iterable[Playbook]) -> list[dict[str, Any]]:
 
 def _shown_param(playbook: Playbook, name: str, schema: Mapping[str, Any]) -> dict[str, Any]:
     choices = [*schema.get("enum", ())] or ([schema["default"]] if "default" in schema else [])
-    kind = playbook.kinds.get(name, "")
+    kind = " or ".join(playbook.fillers(name)) if name in playbook.kinds else ""
     return {
         "name": name, "kind": kind, "choices": [] if kind else [str(one) for one in choices],
         "required": name in playbook.params.get("required", ()),

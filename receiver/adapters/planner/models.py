@@ -215,9 +215,7 @@ def _make(settings: TierSettings, name: str, key: str, http: Any) -> Client:
             api_version=settings.api_version or "2024-10-21",
         )  # fmt: skip
     else:
-        client = AsyncOpenAI(
-            api_key=key, base_url=settings.url, organization="", project="", max_retries=0, http_client=http
-        )
+        client = AsyncOpenAI(api_key=key, base_url=settings.url, max_retries=0, http_client=http)
     profile = None
     if settings.is_local:
         from pydantic_ai.profiles import InlineDefsJsonSchemaTransformer

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from receiver.domain.binding import Reply, Unbound, bind
 from receiver.domain.candidates import menu
 from receiver.domain.plan import Plan
+from receiver.domain.playbook import Handle
 from receiver.domain.question import Question
 from tests.unit.domain.planning import CATALOG, ENTITY, GOOD, fact, kind, playbook, question, reply
 
@@ -80,6 +81,19 @@ def test_a_dependency_only_where_the_playbook_says_so() -> None:
     assert host("own", "f5", entity=None).params == {"host": "pve1"}
     with pytest.raises(Unbound):
         host("own", "f6")
+
+
+def test_a_parameter_takes_the_kinds_that_its_rule_binds_and_is_its_own_all_the_same() -> None:
+    rule = Handle(match='alertname="X"', bind={"host": "peer", "path": "cache.path"})
+    thing = playbook("a_b", path=kind("path")).model_copy(update={"handles": (rule,)})
+    asked = question(
+        fact("f1", "peer", "web1"), fact("f2", "peer", "pve1"), fact("f3", "cache.path", "/var/cache"), catalog=(thing,)
+    )  # fmt: skip
+    common: dict[str, Any] = {"playbook": "a_b", "verify": "alert", "evidence": ["f1"]}
+    good = [{"param": "host", "fact": "f1"}, {"param": "path", "fact": "f3"}]
+    assert bound(asked, **common, binds=good).params == {"host": "web1", "path": "/var/cache"}
+    with pytest.raises(Unbound, match="not what the alert is about"):
+        bound(asked, **common, binds=[{"param": "host", "fact": "f2"}, good[1]])
 
 
 def test_a_choice_is_one_of_the_offered() -> None:
