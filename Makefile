@@ -41,6 +41,12 @@ guards: ## take each guard out and see its test fail; ARGS="S7 P5" for some
 	@$(PYTHON) setup/prepare.py --tests
 	@$(BIN)/python -m tests.guards $(ARGS)
 
+.PHONY: meaning
+meaning: ## whether a small real embedding model adds to recall by words; installs one below .tools
+	@$(PYTHON) setup/prepare.py --tests
+	@$(PYTHON) setup/model.py
+	@$(BIN)/python -m pytest -q tests/meaning
+
 .PHONY: bench
 bench: ## measure, beside limits of the same run; ARGS="webhook lists" for some, "--seconds 1 --rounds 1" for a quick look
 	@$(PYTHON) setup/prepare.py --tests

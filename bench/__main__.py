@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import lists, machine, opening, peer, place, propose, stages, start, webhook
+from bench import lists, machine, memory, opening, peer, place, propose, stages, start, webhook
 from bench import run as runs
 from bench.report import Measure, Report, table
 
@@ -37,6 +37,7 @@ GROUPS = {
     runs.NAME: Group(runs.measure, "a run beside bare ansible-playbook"),
     propose.NAME: Group(propose.measure, "a proposal beside many old ones"),
     lists.NAME: Group(lists.measure, "pages of an installation with 100,000 cases"),
+    memory.NAME: Group(memory.measure, "a recall, however much is remembered"),
     start.NAME: Group(start.measure, "start and memory"),
     peer.NAME: Group(peer.measure, "the webhook beside ansible-rulebook, which is installed for it", is_asked_for=True),
 }

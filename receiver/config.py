@@ -446,10 +446,10 @@ def _value(loc: tuple[int | str, ...], written: Any, env: Mapping[str, str], lis
     if where == "--listen":
         return repr(listen)
     if where.startswith("environment "):
-        return repr(env[where.removeprefix("environment ")])[:80]
+        return _USERINFO.sub(rf"\1{HIDDEN}@", repr(env[where.removeprefix("environment ")]))[:80]
     for part in loc:
         try:
             written = written[part]
         except (KeyError, IndexError, TypeError):
             return "not right"
-    return f"{written!r:.80}"
+    return _USERINFO.sub(rf"\1{HIDDEN}@", repr(written))[:80]

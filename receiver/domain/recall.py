@@ -73,7 +73,7 @@ def remembered(case: Closed) -> Remembered:
     rest = [*words(playbook or ""), *words(str(case.outcome))]
     return Remembered(
         id=case.id, alertname=name, head=head, body=" ".join([head, *_of_entity(entity), *rest]),
-        text=f"{name or 'no alert'} on {about}: {did}, {case.outcome}{took}",
+        text=f"{name or 'no alert'} on {about}: {did}, {str(case.outcome).replace('_', ' ')}{took}",
         entity_kind=entity.kind if entity else "", entity=entity.name if entity else "",
         site=entity.site if entity else "", playbook=playbook, outcome=str(case.outcome),
         verdict=str(case.verification.verdict) if case.verification else None, seconds=seconds, params=params,
@@ -109,20 +109,17 @@ def searchable(found: Iterable[str]) -> tuple[str, ...]:
 
 def words(text: str) -> list[str]:
     """`HostDiskFull` → hostdiskfull, host, disk, full; nothing but a-z and 0-9 is left."""
-    plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
     found: list[str] = []
-    for part in re.findall(r"[A-Za-z0-9]+", plain):
-        pieces = [piece.lower() for piece in _PIECES.findall(part)]
+    for part in _parts(text):
+        pieces = _pieces(part)
         found += pieces if pieces == [part.lower()] else [part.lower(), *pieces]
     return found[: 4 * _MOST_WORDS]
 
 
-def spoken(name: str, kind: str = "", entity: str = "", playbook: str | None = None) -> str:
-    """The same as a sentence, for an embedder; of what is asked and of what is kept alike."""
-    parts = words(name)
-    about = f" on {kind} {entity}" if entity else ""
-    helped = f"; {' '.join(words(playbook)[1:] or words(playbook))}" if playbook else ""
-    return f"{name}: {' '.join(parts[1:] or parts)}{about}{helped}"
+def spoken(name: str, playbook: str | None = None) -> str:
+    """The same for an embedder: `HostDiskFull` → host disk full. No host's name is told to it."""
+    parts, helped = ([piece for part in _parts(text) for piece in _pieces(part)] for text in (name, playbook or ""))
+    return " ".join(parts) + (f". {' '.join(helped)}" if helped else "")
 
 
 def fused(lists: Sequence[tuple[float, Sequence[Near]]]) -> list[tuple[Near, float]]:
@@ -143,6 +140,15 @@ def seated(ranked: Sequence[tuple[Near, float]], most: int = MOST) -> list[tuple
         return chosen
     failed = next((pair for pair in ranked[most:] if pair[0].outcome == Outcome.NOT_FIXED), None)
     return [*chosen[: most - 1], failed] if failed else chosen
+
+
+def _parts(text: str) -> list[str]:
+    plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    return re.findall(r"[A-Za-z0-9]+", plain)
+
+
+def _pieces(part: str) -> list[str]:
+    return [piece.lower() for piece in _PIECES.findall(part)]
 
 
 def _params(case: Closed) -> tuple[str, ...]:

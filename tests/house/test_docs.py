@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from receiver.adapters.embedder.settings import MemorySettings
 from receiver.adapters.planner.settings import PlannerSettings
 from receiver.adapters.proof.settings import SourceSettings
 from receiver.domain.inventory import read_inventory
@@ -42,6 +43,11 @@ def test_the_examples_of_models() -> None:
     examples = re.findall(r"(?:^    .*\n|^\n(?=    ))+", page, re.MULTILINE)
     read = [PlannerSettings.model_validate(tomllib.loads(textwrap.dedent(one))["planner"]) for one in examples]
     assert [one.names for one in read] == [("fast",), ("local", "fast", "strong")]
+
+
+def test_the_example_of_an_embedder() -> None:
+    (section,) = tomllib.loads(block("memory.md", "[memory.embedder]")).values()
+    assert MemorySettings.model_validate(section).embedder.model == "nomic-embed-text"
 
 
 def test_the_example_of_a_host() -> None:

@@ -36,7 +36,7 @@ class EmbedderSettings(BaseModel):
     #: put before what is kept (`search_document: `, `passage: `)
     document_prefix: str = Field("", max_length=200)
     #: cosine below which nothing is near
-    least_similarity: float = Field(0.35, ge=-1, le=1)
+    least_similarity: float = Field(0.25, ge=-1, le=1)
     #: use the proxy that the environment names
     use_proxy: bool = False
 

@@ -45,8 +45,9 @@ log = structlog.get_logger()
 SQL = load("memory")
 #: of a whole recall; a plan goes on without it
 DEADLINE_SECONDS = 2.0
-#: rows that each side of the text search looks at, and entries of each list
-_CAP, _LIST = 1000, 40
+#: rows that each side of the text search looks at: those with a rare word lie anywhere, the newest lie together
+_FEW, _NEWEST = 300, 1000
+_LIST = 40
 _TEXT, _NAME, _VECTOR = 1.0, 0.5, 1.0
 
 
@@ -60,8 +61,7 @@ class PostgresMemory:
     async def recall(self, alert: Alert, entity: Entity | None) -> list[Precedent]:
         """The nearest few, best first; nothing when nothing is near or the store does not answer in time."""
         name = name_of(alert)
-        sentence = spoken(name, entity.kind, entity.name) if entity else spoken(name)
-        looking = asyncio.create_task(self._found(asked(alert, entity), name, sentence, MOST))
+        looking = asyncio.create_task(self._found(asked(alert, entity), name, spoken(name), MOST))
         try:
             await asyncio.wait([looking], timeout=DEADLINE_SECONDS)
             if looking.done():
@@ -83,7 +83,7 @@ class PostgresMemory:
 
     async def search(self, text: str, limit: int = MOST) -> list[Precedent]:
         """What a recall would find for these words, best first."""
-        return await self._found(searchable(words(text)), clean_name(text), text[:MAX_NOTE], limit)
+        return await self._found(searchable(words(text)), clean_name(text), spoken(text[:MAX_NOTE]), limit)
 
     def _let_go(self, looking: asyncio.Task[list[Precedent]]) -> None:
         """What is late is cancelled and not waited for: a server that hangs answers a cancellation as late."""
@@ -109,19 +109,13 @@ class PostgresMemory:
         if not terms:
             return []
         found = await self._rows("terms", words=" ".join(terms))
-        rare: list[str] = []
-        room = float(_CAP)
-        for one in found:  # rarest first; what does not fit is looked for among the newest only
-            if rare and one["having_it"] > room:
-                break
-            if one["having_it"] > _CAP:
-                break
-            room -= one["having_it"]
-            rare.append(one["lexeme"])
+        # rarest first; a word that very many rows have is looked for among the newest only
+        rare = [one["lexeme"] for one in found if one["having_it"] <= _FEW or not one["is_common"]]
         weights = [math.log(1 + (one["rows"] + 1) / (one["having_it"] + 1)) for one in found]
         rows = await self._rows(
-            "near_text", rare=rare, lexemes=[one["lexeme"] for one in found], weights=weights, cap=_CAP, most=2 * _LIST
-        )
+            "near_text", rare=rare, lexemes=[one["lexeme"] for one in found], weights=weights,
+            few=_FEW, newest=_NEWEST, most=2 * _LIST,
+        )  # fmt: skip
         return [Near(id=row["id"], kind=row["kind"], outcome=row["outcome"]) for row in rows]
 
     async def _by_name(self, name: str) -> list[Near]:

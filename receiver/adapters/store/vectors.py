@@ -45,7 +45,7 @@ class Vectors:
         embedder: Embedder,
         *,
         batch: int = 64,
-        least_similarity: float = 0.35,
+        least_similarity: float = 0.25,
         index_from: int = INDEX_FROM,
     ) -> None:
         self._pool, self._embedder = pool, embedder
@@ -186,7 +186,7 @@ def _document(row: dict[str, Any]) -> str:
     """A case by its fields, a note by its words."""
     if row["kind"] == "note":
         return f"{row['alertname']}: {row['text']}" if row["alertname"] else str(row["text"])
-    return spoken(row["alertname"], row["entity_kind"], row["entity"], row["playbook"])
+    return spoken(row["alertname"], row["playbook"])
 
 
 def _text(vector: Sequence[float]) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench import __main__ as suite
-from bench import bodies, lists, opening, peer, propose, start, webhook
+from bench import bodies, lists, memory, opening, peer, propose, start, webhook
 from bench.client import Spec, post
 from bench.report import Measure, Report
 from receiver.domain.alert import read_delivery
@@ -104,6 +104,17 @@ def test_what_was_acknowledged_is_known_by_its_number() -> None:
         found = post(Spec("127.0.0.1", server.server_port, "/", "", 1, 1, posts=3, first=7, is_listing=True))
         server.shutdown()
     assert (found.numbers, found.acknowledged, found.refused) == ([7, 8], 2, 1)
+
+
+@pytest.mark.anyio
+async def test_a_recall_at_each_size() -> None:
+    found = {
+        one.name: one for one in [one async for one in memory.measure(1, 0, sizes=(300, 600, 900), with_vectors=600)]
+    }
+    assert all(one.median > 0 for one in found.values())
+    assert {one.name for one in found.values() if one.sign} == {
+        "600 rows, by words: p99", "600 rows, with vectors: p99", "p99 at 900 rows to that at 600",
+    }  # fmt: skip
 
 
 def test_growth_is_a_slope() -> None:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import shutil
 import tempfile
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from receiver.adapters.store.memory import PostgresMemory
 from receiver.adapters.store.pool import open_pool
 from receiver.domain.outcome import Outcome
 from tests.contract.test_memory import closed
-from tests.integration.cli.processes import Up, gitmedic
+from tests.integration.cli.processes import Up, environment, free_port, gitmedic, wait_until
 
 CASES = [closed("HostDiskFull", outcome) for outcome in (Outcome.FIXED, Outcome.FIXED, Outcome.NOT_FIXED)]
 
@@ -121,5 +122,26 @@ def test_what_a_note_says_moves_no_cursor(data):
 
 def test_doctor_says_how_recall_works(data):
     rows = json.loads(gitmedic("doctor", "--json", "--data-dir", str(data)).stdout)
-    (row,) = [one for one in rows.get("items", rows) if one["what"] == "memory"]
+    (row,) = [one for one in rows["items"] if one["what"] == "memory"]
     assert (row["status"], row["found"]) == ("ok", "recall by words; no embedder is set")
+
+
+def test_an_embedder_that_is_away_is_a_metric_and_one_line(data):
+    more = {
+        "GITMEDIC_MEMORY__EMBEDDER__BASE_URL": f"http://127.0.0.1:{free_port()}/v1",
+        "GITMEDIC_MEMORY__EMBEDDER__MODEL": "m",
+    }
+    with Up(data.parent / "other", more=more) as up:
+        up.ready()
+        told = wait_until(lambda: [row for row in up.log if row.get("event") == "memory.embedder_down"], 30)
+        page = wait_until(lambda: _metric(up.port, "gitmedic_memory_embedder_up"), 30)
+        assert page.endswith(" 0.0") and len(told) == 1 and "ConnectError" in told[0]["why"]
+        done = gitmedic("doctor", "--json", "--data-dir", str(up.data_dir), env=environment(**more))
+        (row,) = [one for one in json.loads(done.stdout)["items"] if one["what"] == "memory"]
+        assert row["status"] == "warn" and row["found"].startswith("recall by words only")
+
+
+def _metric(port: int, name: str) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        page = answer.read().decode()
+    return next((line for line in page.splitlines() if line.startswith(f"{name}{{")), "")

@@ -207,7 +207,7 @@ async def test_what_means_the_same_is_found_by_vectors_alone(pool: Pool) -> None
     vectors = Vectors(pool, embedder)
     memory = PostgresMemory(pool, vectors)
     for name in ("HostDiskFull", "CertificateExpired", "RaidDegraded"):
-        await memory.remember(closed(name, entity=FAR))
+        await memory.remember(closed(name, entity=FAR, playbook="play"))
     assert await names(memory, "StorageExhausted") == []
     assert await vectors.catch_up() == 3 and await vectors.catch_up() == 0
     assert vectors.is_up and await names(memory, "StorageExhausted") == ["HostDiskFull"]

@@ -28,7 +28,7 @@ WITH asked AS (
                         AND s.attname = 'words'
     WHERE c.oid = to_regclass('memory')
 )
-SELECT asked.lexeme, known.rows::float8 AS rows,
+SELECT asked.lexeme, known.rows::float8 AS rows, array_position(known.elems, asked.lexeme) IS NOT NULL AS is_common,
        coalesce((known.freqs[array_position(known.elems, asked.lexeme)] * known.rows)::float8,
                 (known.freqs[cardinality(known.elems) + 1] * known.rows / 2)::float8, 0) AS having_it
 FROM asked, known ORDER BY having_it, lexeme;
@@ -36,15 +36,17 @@ FROM asked, known ORDER BY having_it, lexeme;
 -- name: near_text
 -- Rows that have a rare word, and the newest rows that have any: each side is capped, so that the work is the same
 -- however many rows there are. What counts is how rare a word is and whether the alert's name has it.
-WITH few AS MATERIALIZED (
-    SELECT id, kind, outcome, at, words FROM memory
-    WHERE words @@ array_to_string(%(rare)s::text[], ' | ')::tsquery LIMIT %(cap)s
+WITH wanted AS MATERIALIZED (
+    SELECT array_to_string(%(rare)s::text[], ' | ')::tsquery AS rare,
+           array_to_string(%(lexemes)s::text[], ' | ')::tsquery AS any
+), few AS MATERIALIZED (
+    SELECT id, kind, outcome, at, words FROM memory WHERE words @@ (SELECT rare FROM wanted) LIMIT %(few)s
 ), newest AS MATERIALIZED (
-    SELECT id, kind, outcome, at, words FROM memory WHERE words IS NOT NULL ORDER BY at DESC LIMIT %(cap)s
+    SELECT id, kind, outcome, at, words FROM memory WHERE words IS NOT NULL ORDER BY at DESC LIMIT %(newest)s
 ), found AS (
     SELECT * FROM few
     UNION ALL
-    SELECT * FROM newest WHERE words @@ array_to_string(%(lexemes)s::text[], ' | ')::tsquery
+    SELECT * FROM newest WHERE words @@ (SELECT wanted.any FROM wanted)
 )
 SELECT found.id::text AS id, found.kind, found.outcome, scored.score
 FROM found, LATERAL (

@@ -3,10 +3,10 @@ SELECT memory_vectors() AS why;
 
 -- name: pending
 -- Newest first would sort all of them; any order will do.
-(SELECT id::text AS id, kind, text, alertname, entity_kind, entity, playbook FROM memory
+(SELECT id::text AS id, kind, text, alertname, playbook FROM memory
  WHERE words IS NOT NULL AND embedded_by < %(key)s LIMIT %(limit)s)
 UNION ALL
-(SELECT id::text, kind, text, alertname, entity_kind, entity, playbook FROM memory
+(SELECT id::text, kind, text, alertname, playbook FROM memory
  WHERE words IS NOT NULL AND embedded_by > %(key)s LIMIT %(limit)s)
 LIMIT %(limit)s;
 
