@@ -98,7 +98,7 @@ async def advance(case: Case, p: Ports) -> Case:  # noqa: C901 - one line per ki
         case Received():
             return await triage(case, repo=p.repo, ledger=p.ledger)
         case Triaged():
-            return await investigate(case, repo=p.repo, facts=p.facts, proof=p.proof, memory=p.memory)
+            return await investigate(case, repo=p.repo, facts=p.facts, proof=p.proof, ledger=p.ledger, memory=p.memory)
         case Investigated():
             return await plan(case, repo=p.repo, planner=p.planner)
         case Planned():

@@ -16,7 +16,7 @@ from receiver.domain.alert import Alert
 from receiver.domain.case import Case, Closed, Planned
 from receiver.domain.entity import Entity
 from receiver.domain.fact import Fact
-from receiver.domain.history import History
+from receiver.domain.history import History, Past
 from receiver.domain.inventory import Inventory
 from receiver.domain.landing import Landing, Trees
 from receiver.domain.memory import Precedent
@@ -102,6 +102,9 @@ class Ledger(Protocol):
         self, alert: Alert, entity: Entity | None, limits: Limits, case: str, opened_at: datetime
     ) -> History:
         """What is known about this alert and its entity, without the case itself."""
+
+    async def past(self, alert: Alert, entity: Entity | None, case: str) -> Past:
+        """How earlier cases of this alert name on this entity ended."""
 
     async def now(self) -> datetime:
         """The database's clock, which alone decides expiry."""

@@ -18,5 +18,6 @@ class Fact(Record):
     value: str | float | bool | None
     unit: str = ""
     source: str  #: who said so: `inventory`, `prometheus:home`, `alert`
+    note: str = ""  #: more about it, from the same place and with the same standing
     trusted: bool  #: false for text that an outsider can set (labels, annotations, logs)
     taken_at: datetime

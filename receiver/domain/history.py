@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
+from receiver.domain.fact import Fact
 from receiver.domain.record import Record
 
 
@@ -16,3 +18,27 @@ class History(Record):
     storm_alerts: int = 0  #: fingerprints of this alert name that opened a case within the storm window
     storm_case: str | None = None  #: the first of them, which speaks for all
     alert_resolved_at: datetime | None = None  #: the source said `resolved`: a hint, never a proof
+
+
+class Past(Record):
+    """How earlier cases of this alert name on this entity ended; the case that asks is not counted."""
+
+    failed: dict[str, int] = {}  #: playbook → runs within a day that did not fix it
+    fixed: dict[str, int] = {}  #: playbook → proved fixes within 30 days
+    rejected: dict[str, int] = {}  #: playbook → proposals that a person closed within 30 days
+    self_resolved: int = 0  #: proved gone within 30 days before anything ran
+
+
+def facts_of(past: Past, at: datetime) -> tuple[Fact, ...]:
+    """The past as facts of kind `history.*`, counted by us and therefore trusted; nothing is said of zero."""
+    counts: tuple[tuple[str, Mapping[str, int]], ...] = (
+        ("history.failed", past.failed),
+        ("history.fixed", past.fixed),
+        ("history.rejected", past.rejected),
+        ("history.self_resolved", {"": past.self_resolved}),
+    )
+    said = [(kind, count, name) for kind, by_name in counts for name, count in sorted(by_name.items()) if count]
+    return tuple(
+        Fact(id=f"h{n}", kind=kind, value=count, source="track record", note=name, trusted=True, taken_at=at)
+        for n, (kind, count, name) in enumerate(said, 1)
+    )

@@ -1,4 +1,4 @@
-"""Triaged → Investigated: what is known, and does the source itself say so?
+"""Triaged → Investigated: what is known, what happened before, and does the source itself say so?
 
 Reads only. What cannot be read is a fact too; whether the alert is true is asked of its source, never taken
 from the webhook.
@@ -7,13 +7,18 @@ from the webhook.
 from __future__ import annotations
 
 from receiver.domain.case import Investigated, Triaged
-from receiver.ports import Facts, Memory, Proof, Repo
+from receiver.domain.history import facts_of
+from receiver.ports import Facts, Ledger, Memory, Proof, Repo
 
 
-async def investigate(case: Triaged, *, repo: Repo, facts: Facts, proof: Proof, memory: Memory) -> Investigated:
-    """Gather facts and confirm the alert."""
+async def investigate(
+    case: Triaged, *, repo: Repo, facts: Facts, proof: Proof, ledger: Ledger, memory: Memory
+) -> Investigated:
+    """Confirm the alert, gather facts, count how earlier cases ended, and recall what was like it."""
     revision = await repo.revision(case.revision)
     confirmation = await proof.confirm(case.alert, case.entity)
     gathered = await facts.gather(case.alert, case.entity, revision.inventory)
+    past = await ledger.past(case.alert, case.entity, case.id)
+    known = (*gathered, *facts_of(past, await ledger.now()))
     recalled = tuple(await memory.recall(case.alert, case.entity))
-    return case.become(Investigated, facts=tuple(gathered), memories=recalled, confirmation=confirmation)
+    return case.become(Investigated, facts=known, memories=recalled, confirmation=confirmation)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from receiver.domain.alert import Alert
 from receiver.domain.case import Case, Closed, Planned
 from receiver.domain.entity import Entity
-from receiver.domain.history import History
+from receiver.domain.history import History, Past
 from receiver.domain.outcome import Role
 from receiver.domain.policyfile import Limits
 from receiver.domain.run import RunEvent, RunResult
@@ -165,6 +165,22 @@ class FakeLedger:
             storm_case=storm[0].case.id if storm else None,
             alert_resolved_at=self.resolved_at.get(alert.fingerprint),
         )
+
+    async def past(self, alert: Alert, entity: Entity | None, case: str) -> Past:
+        """Counted over the rows."""
+        counts: dict[str, dict[str, int]] = {"failed": {}, "fixed": {}, "rejected": {}, "self_resolved": {}}
+        for row in self._cases.rows.values():
+            one = row.case
+            if not isinstance(one, Closed) or one.id == case or row.closed_at is None or one.alert is None:
+                continue
+            what = "failed" if one.outcome in ("not_fixed", "failed") else str(one.outcome)
+            days = 1 if what == "failed" else 30
+            is_recent = row.closed_at > self._clock.now() - timedelta(days=days)
+            is_same = (one.alert.name, one.alert.source, one.entity) == (alert.name, alert.source, entity)
+            if what in counts and is_recent and is_same:
+                name = (one.plan.playbook if one.plan else "") or ""
+                counts[what][name] = counts[what].get(name, 0) + 1
+        return Past(self_resolved=sum(counts.pop("self_resolved").values()), **counts)
 
     async def take_slot(self, case: str, limits: Limits) -> str | None:
         """Never more than the limit."""

@@ -7,9 +7,11 @@ import asyncio
 import pytest
 
 from receiver.domain.alert import Alert
-from receiver.domain.case import Approved, Proposed
-from receiver.domain.history import History
+from receiver.domain.case import Approved, Closed, Proposed
+from receiver.domain.entity import Entity
+from receiver.domain.history import History, Past
 from receiver.domain.outcome import Outcome, Role
+from receiver.domain.plan import Plan
 from receiver.domain.policyfile import Limits
 from receiver.domain.run import RunEvent
 from receiver.errors import Conflict
@@ -78,6 +80,33 @@ async def test_only_a_case_that_acted_is_a_past(stores: Stores, outcome: Outcome
     assert ((await history(stores, "A")).last_acted_at is not None) is acted
     assert (await history(stores, "A", closed)).last_acted_at is None
     assert (await history(stores, "B")).last_acted_at is None
+
+
+@pytest.mark.parametrize(
+    ("outcome", "past"),
+    [
+        (Outcome.NOT_FIXED, Past(failed={"web_restart": 1})),
+        (Outcome.FAILED, Past(failed={"web_restart": 1})),
+        (Outcome.FIXED, Past(fixed={"web_restart": 1})),
+        (Outcome.REJECTED, Past(rejected={"web_restart": 1})),
+        (Outcome.SELF_RESOLVED, Past(self_resolved=1)),
+        (Outcome.NOTIFIED, Past()),
+    ],
+)
+async def test_how_earlier_cases_ended_is_counted(stores: Stores, outcome: Outcome, past: Past) -> None:
+    await stores.inbox.store([post("A")])
+    lease = await stores.claim()
+    assert lease.case.alert is not None
+    alert, plan = lease.case.alert, Plan(action="playbook", playbook="web_restart", why="w")
+    assert await stores.ledger.past(alert, None, new_id()) == Past()
+    closed = lease.case.end(outcome, "because", plan=plan).become(Closed)
+    await stores.save(closed, lease)
+    assert await stores.ledger.past(alert, None, new_id()) == past
+    assert await stores.ledger.past(alert, None, lease.case.id) == Past()
+    entity = Entity(kind="host", name="web1", host="web1", site="home")
+    assert await stores.ledger.past(alert, entity, new_id()) == Past()
+    elsewhere = alert.model_copy(update={"source": "other"})
+    assert await stores.ledger.past(elsewhere, None, new_id()) == Past()
 
 
 async def test_a_storm_is_counted_and_its_first_case_named(stores: Stores) -> None:

@@ -16,7 +16,7 @@ from receiver.adapters.store.queries import load
 from receiver.domain.alert import Alert
 from receiver.domain.case import Closed
 from receiver.domain.entity import Entity
-from receiver.domain.history import History
+from receiver.domain.history import History, Past
 from receiver.domain.policyfile import Limits
 from receiver.errors import Refused
 
@@ -47,6 +47,20 @@ class PostgresLedger:
             storm_seconds=limits.storm_seconds,
         )
         return History(**row)
+
+    async def past(self, alert: Alert, entity: Entity | None, case: str) -> Past:
+        """Outcomes by playbook, of the newest 500 cases."""
+        values = {"alertname": alert.name, "source": alert.source, "entity": entity.name if entity else None}
+        with translated("reading the past"):
+            async with self._pool.connection() as connection:
+                cursor = connection.cursor(row_factory=dict_row)
+                await cursor.execute(SQL["past"], values | {"case": case})
+                rows = await cursor.fetchall()
+        counts: dict[str, dict[str, int]] = {"failed": {}, "fixed": {}, "rejected": {}, "self_resolved": {}}
+        for row in rows:
+            counts[row["what"]][row["playbook"]] = row["count"]
+        resolved = sum(counts.pop("self_resolved").values())
+        return Past(self_resolved=resolved, **counts)
 
     async def take_slot(self, case: str, limits: Limits) -> str | None:
         """Take a slot under a lock; None when it is taken, else which limit says no."""

@@ -27,6 +27,19 @@ SELECT
       WHERE a.source = %(source)s AND a.fingerprint = %(fingerprint)s
         AND a.starts_at = %(starts_at)s) AS alert_resolved_at;
 
+-- name: past
+-- How earlier cases ended: failures of a day, the rest of 30 days.
+SELECT what, playbook, count(*) AS count FROM (
+    SELECT coalesce(c.playbook, '') AS playbook, c.closed_at,
+           CASE WHEN c.outcome IN ('not_fixed', 'failed') THEN 'failed' ELSE c.outcome END AS what
+    FROM cases c
+    WHERE c.alertname = %(alertname)s AND c.source = %(source)s AND c.entity IS NOT DISTINCT FROM %(entity)s
+      AND c.id <> %(case)s AND NOT c.is_open AND c.opened_at > now() - interval '31 days'
+      AND c.outcome IN ('not_fixed', 'failed', 'fixed', 'rejected', 'self_resolved')
+    ORDER BY c.opened_at DESC LIMIT 500) AS ended
+WHERE closed_at > now() - CASE WHEN what = 'failed' THEN interval '1 day' ELSE interval '30 days' END
+GROUP BY what, playbook;
+
 -- name: slot_lock
 -- One counter at a time, so that two guards never both take the last slot.
 SELECT pg_advisory_xact_lock(hashtext('gitmedic.slots'));
