@@ -21,6 +21,7 @@ from receiver.domain.document import read_mapping
 from receiver.domain.lint import check_names, check_tasks
 from receiver.domain.matchers import Matchers
 from receiver.domain.outcome import Risk
+from receiver.domain.pick import Pick
 from receiver.domain.record import Record
 from receiver.errors import Invalid
 
@@ -36,7 +37,7 @@ class Handle(Record):
     match: str  #: Alertmanager matcher list, RE2
     when: tuple[str, ...] = ()
     unless: tuple[str, ...] = ()
-    bind: dict[str, str] = {}  #: parameter → fact kind
+    bind: dict[str, str] = {}  #: parameter → which fact: its kind, or more (`domain/pick.py`)
 
 
 class Targets(Record):
@@ -155,7 +156,7 @@ def read_playbook(path: str, files: Mapping[str, bytes]) -> Playbook:
     if effect != playbook.effect:
         raise Invalid(f"effect: it says {playbook.effect}, its modules say {effect}", where=where, next_step=_NEXT)
     _check_schema(playbook, where)
-    _check_handles(playbook, where)
+    check_handles(playbook, where)
     _check_verify(playbook, where)
     return playbook
 
@@ -213,12 +214,15 @@ def _check_schema(playbook: Playbook, where: str) -> None:
         raise Invalid(f"targets.param: {playbook.targets.param!r} is no parameter of x-kind host", where=where)
 
 
-def _check_handles(playbook: Playbook, where: str) -> None:
+def check_handles(playbook: Playbook, where: str) -> None:
+    """Every matcher, condition and bind of its rules can be read; raises `Invalid` with the place."""
     names = set(playbook.params.get("properties", {}))
     for handle in playbook.handles:
         Matchers.parse(handle.match)
         for text in (*handle.when, *handle.unless):
             Condition.parse(text)
+        for text in handle.bind.values():
+            Pick.parse(text)
         unknown = set(handle.bind) - names
         if unknown:
             raise Invalid(f"handles.bind: {unknown.pop()!r} is no parameter", where=where)

@@ -1,4 +1,4 @@
-"""Tables of named questions: triage, guard and approval are three of them, in one style.
+"""Tables of named questions: triage, guard and approval are three of them, in one style; holds are a fourth.
 
 A row asks one question of one record of evidence. The row's name is the reason that people read, metrics
 count and documents explain; the answer is a sentence.

@@ -1,22 +1,33 @@
-"""The rules tier: playbooks say in catalog.yml which alerts they handle, when not, and which facts bind.
+"""The rules tier: holds first, then playbooks that say in catalog.yml which alerts they handle and when.
 
-Decides only when exactly one playbook fits and every parameter has exactly one trusted value; else it
-abstains and a person is told. It writes no value: parameters are copied from facts.
+Decides only when exactly one playbook fits best and every parameter has exactly one trusted value; else it
+abstains: `diagnose` when nothing was observed that could decide, `notify` when a person must. It writes no value:
+parameters are copied from facts, and what an outsider can set (labels, annotations, logs) argues for no change.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
-from receiver.domain.alert import Alert
 from receiver.domain.condition import Condition
 from receiver.domain.fact import Fact
+from receiver.domain.holds import Scene, first_hold
 from receiver.domain.matchers import Matchers
-from receiver.domain.plan import Attempt, Candidate, Plan
+from receiver.domain.outcome import Risk
+from receiver.domain.pick import Pick
+from receiver.domain.plan import Attempt, Candidate, Offer, Plan
 from receiver.domain.playbook import Handle, Playbook
 from receiver.domain.question import Question
 from receiver.domain.record import Record
+
+TIER = "rules"
+#: kinds that say nothing of a thing's state now
+_NOT_SEEN = ("alert.", "host.", "unread", "history.")
+#: observed facts that an answer without a playbook cites
+MOST_CITED = 12
+#: characters of a condition in a reason
+MOST_SHOWN = 120
 
 
 class _Fit(Record):
@@ -32,27 +43,62 @@ class RulesPlanner:
 
     async def plan(self, question: Question) -> tuple[Plan, list[Attempt]]:
         """One playbook, or the reason why none."""
-        fits: list[_Fit] = []
-        candidates: list[Candidate] = []
-        for playbook in sorted(question.catalog.playbooks.values(), key=lambda playbook: playbook.id):
-            found = _fit(playbook, question.alert, question.facts)
-            if isinstance(found, _Fit):
-                fits.append(found)
-            elif found:
-                candidates.append(Candidate(playbook=playbook.id, chosen=False, why=found))
-        plan = _choose(fits, candidates)
-        verdict = "accepted" if plan.action == "playbook" else "moved_on"
-        return plan, [Attempt(tier="rules", verdict=verdict, why=plan.why)]
+        plan = decide(question)
+        verdict: Literal["accepted", "moved_on"] = "accepted" if plan.action in ("playbook", "none") else "moved_on"
+        return plan, [Attempt(tier=TIER, verdict=verdict, why=plan.why)]
 
 
-def _choose(fits: list[_Fit], candidates: list[Candidate]) -> Plan:
+def decide(question: Question) -> Plan:
+    """What the rules say; asks nobody."""
+    verify = _verify(question.offers)
+    scene = Scene(
+        alert=question.alert, facts=question.facts, playbooks=frozenset(question.catalog.playbooks)
+    )  # fmt: skip
+    found = first_hold(scene)
+    if found is not None:
+        hold, held = found
+        cited = tuple(fact.id for fact in held.facts)
+        why = f"{hold.name}: {held.why}"
+        return Plan(action=hold.action, why=why, evidence=cited, verify=verify, tier=TIER)
+    fits: list[_Fit] = []
+    candidates: list[Candidate] = []
+    for playbook in sorted(question.catalog.playbooks.values(), key=lambda playbook: playbook.id):
+        fit = _fit(playbook, question)
+        if isinstance(fit, _Fit):
+            fits.append(fit)
+        elif fit:
+            candidates.append(Candidate(playbook=playbook.id, chosen=False, why=fit))
+    observed = _observed(question.facts)
+    plan = _choose(fits, candidates, is_blind=not observed)
+    if plan.action != "playbook":
+        plan = plan.model_copy(update={"evidence": tuple(fact.id for fact in observed[:MOST_CITED])})
+    offered = {offer.id for offer in question.offers}
+    own = [one.id for one in question.offers if one.id.startswith(f"{plan.playbook}.")]
+    best = "alert" if "alert" in offered else (own[0] if own else verify)
+    return plan.model_copy(update={"verify": best, "tier": TIER})
+
+
+def _verify(offers: Sequence[Offer]) -> str | None:
+    """The alert's own expression, else the first offer."""
+    return next((offer.id for offer in offers if offer.id == "alert"), offers[0].id if offers else None)
+
+
+def _observed(facts: Sequence[Fact]) -> list[Fact]:
+    """What is known beside names: trusted, and more than one word, a number or a note."""
+    return [
+        fact
+        for fact in facts
+        if fact.trusted
+        and not fact.kind.startswith(_NOT_SEEN)
+        and (fact.note or not isinstance(fact.value, str) or " " in fact.value or "." in fact.kind)
+    ]
+
+
+def _choose(fits: list[_Fit], candidates: list[Candidate], *, is_blind: bool) -> Plan:
     """The most specific fit; two alike are one too many."""
     fits.sort(key=lambda fit: -fit.conditions)
     if not fits:
-        why = candidates[0].why if len(candidates) == 1 else "no playbook of the catalog handles this alert"
-        if len(candidates) > 1:
-            why = "no playbook that handles this alert fits the facts"
-        return Plan(action="notify", why=why, candidates=tuple(candidates))
+        return _abstain(candidates, is_blind=is_blind)
     best, others = fits[0], fits[1:]
     if others and others[0].conditions == best.conditions:
         both = f"{best.playbook} and {others[0].playbook} both fit: a person must choose"
@@ -71,47 +117,78 @@ def _choose(fits: list[_Fit], candidates: list[Candidate]) -> Plan:
     )
 
 
-def _fit(playbook: Playbook, alert: Alert, facts: Sequence[Fact]) -> _Fit | str:
+def _abstain(candidates: list[Candidate], *, is_blind: bool) -> Plan:
+    if not candidates:
+        return Plan(action="notify", why="no playbook of the catalog handles this alert")
+    needs = [candidate for candidate in candidates if ": not (" in candidate.why]
+    why = candidates[0].why if len(candidates) == 1 else "no playbook that handles this alert fits the facts"
+    if is_blind and len(needs) == len(candidates):
+        why = "nothing was observed that could decide: it should be looked at first"
+        return Plan(action="diagnose", why=why, candidates=tuple(candidates))
+    return Plan(action="notify", why=why, candidates=tuple(candidates))
+
+
+def _fit(playbook: Playbook, question: Question) -> _Fit | str:
     """The fit, or why not; an empty text when its rules do not speak of this alert at all."""
     why = ""
     for handle in playbook.handles:
-        if not Matchers.parse(handle.match).matches(alert.labels):
+        if not Matchers.parse(handle.match).matches(question.alert.labels):
             continue
-        found = _fit_handle(playbook, handle, facts)
+        if playbook.risk == Risk.CRITICAL:
+            return f"{playbook.id}: a critical playbook is never chosen by a machine"
+        found = _fit_handle(playbook, handle, question)
         if isinstance(found, _Fit):
             return found
         why = why or found
     return why
 
 
-def _fit_handle(playbook: Playbook, handle: Handle, facts: Sequence[Fact]) -> _Fit | str:
+def _fit_handle(playbook: Playbook, handle: Handle, question: Question) -> _Fit | str:
+    facts = question.facts
+    argues = [fact for fact in facts if fact.trusted or fact.kind.startswith("alert.")]
+    cited: list[str] = []
     for text in handle.when:
-        if not Condition.parse(text).holds(facts):
-            return f"{playbook.id}: not ({text})"
+        found = Condition.parse(text).found(argues)
+        if found is None:
+            return f"{playbook.id}: not ({_short(text)})"
+        cited += [fact.id for fact in found]
     for text in handle.unless:
         if Condition.parse(text).holds(facts):
-            return f"{playbook.id}: because {text}"
+            return f"{playbook.id}: because {_short(text)}"
     bound: dict[str, Fact] = {}
     params: dict[str, Any] = {}
     properties: dict[str, dict[str, Any]] = playbook.params.get("properties", {})
     for name, schema in properties.items():
-        kind = handle.bind.get(name, "host" if name == playbook.targets.param else None)
-        if kind is None:
+        rule = _rule(playbook, handle, name, schema)
+        if rule is None:
             if "default" in schema:
                 params[name] = schema["default"]
             elif name in playbook.params.get("required", []):
                 return f"{playbook.id}: nothing binds parameter {name!r}"
             continue
-        values = {str(fact.value): fact for fact in facts if fact.kind == kind and fact.trusted}
-        if len(values) != 1:
-            found = "no trusted fact" if not values else f"{len(values)} different facts"
-            return f"{playbook.id}: {found} of kind {kind!r} for parameter {name!r}"
-        fact = next(iter(values.values()))
+        fact = Pick.parse(rule).choose(facts, question.entity, question.alert.labels)
+        if isinstance(fact, str):
+            return f"{playbook.id}: {fact} of kind {Pick.parse(rule).kind!r} for parameter {name!r}"
         bound[name], params[name] = fact, fact.value
     return _Fit(
         playbook=playbook.id,
-        conditions=len(handle.when) + len(handle.unless),
+        conditions=len(handle.when),
         params=params,
         binds={name: fact.id for name, fact in bound.items()},
-        evidence=tuple(dict.fromkeys(fact.id for fact in bound.values())),
+        evidence=tuple(dict.fromkeys([*cited, *(fact.id for fact in bound.values())])),
     )
+
+
+def _short(text: str) -> str:
+    """A condition for people; a long pattern is cut."""
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}…"
+
+
+def _rule(playbook: Playbook, handle: Handle, name: str, schema: dict[str, Any]) -> str | None:
+    """Which fact fills a parameter: as the handle says, else the one of its own kind where it must be filled."""
+    if name in handle.bind:
+        return handle.bind[name]
+    if name == playbook.targets.param:
+        return str(schema.get("x-kind", "host"))
+    is_needed = name in playbook.params.get("required", []) and "default" not in schema
+    return str(schema["x-kind"]) if is_needed and "x-kind" in schema else None
