@@ -26,7 +26,10 @@ from receiver.adapters.repo.git import OpsRepository
 from receiver.adapters.store.embedded import EmbeddedPostgres, explained
 from receiver.adapters.store.migrate import migrate
 from receiver.config import FILE, Settings
+from receiver.domain.inventory import read_inventory
+from receiver.domain.playbook import read_catalog
 from receiver.domain.policyfile import read_policy
+from receiver.domain.revision import Revision
 from receiver.errors import Conflict, Invalid, Refused, Unavailable
 from receiver.identity import new_id
 
@@ -71,6 +74,22 @@ def content() -> dict[str, bytes]:
             if path.is_file() and not path.is_symlink() and not _LEFT_OUT & set(inside.parts):
                 files[inside.as_posix()] = path.read_bytes()
     return files
+
+
+def starter_revision() -> Revision:
+    """The starter content as if it were adopted, for trying things where nothing was initialised."""
+    files = content()
+    return Revision(
+        commit="0" * 40,
+        catalog=read_catalog(files),
+        inventory=read_inventory({name: data for name, data in files.items() if name.startswith("inventory/")}),
+        policy=read_policy(first_policy(os_user())),
+        prompts={
+            name.removeprefix("prompts/"): data.decode("utf-8", "replace")
+            for name, data in files.items()
+            if name.startswith("prompts/") and name.endswith(".j2")
+        },
+    )
 
 
 def first_policy(person: str) -> bytes:

@@ -26,7 +26,6 @@ from receiver.adapters.facts.gather import GatherFacts
 from receiver.adapters.forge.local import LocalForge
 from receiver.adapters.forge.settings import LocalForgeSettings
 from receiver.adapters.notify.log import LogNotifier
-from receiver.adapters.planner.models import RealModel, read_key
 from receiver.adapters.planner.rules import RulesPlanner
 from receiver.adapters.planner.tiers import TieredPlanner
 from receiver.adapters.proof.sources import Sources
@@ -50,15 +49,20 @@ from receiver.adapters.store.runs import PostgresRuns
 from receiver.adapters.store.space import check_space
 from receiver.adapters.store.vectors import Vectors
 from receiver.adapters.telemetry.metrics import Metrics, Snapshot
-from receiver.config import Settings, check_secret, explained
+from receiver.config import Settings, explained
 from receiver.doctor import examine
+from receiver.domain.alert import Alert
+from receiver.domain.entity import Entity
+from receiver.domain.history import Past
 from receiver.domain.outcome import Role
 from receiver.domain.run import Job, RunEvent, RunResult
 from receiver.doors import Doors
 from receiver.errors import Broken, Retry
 from receiver.pipeline import Ports
-from receiver.ports import Purse, Receipt
-from receiver.starter import content, instance_id
+from receiver.planners import open_planner, tiers_of
+from receiver.ports import Receipt
+from receiver.preview import NO_CASE, Previewer, Recall
+from receiver.starter import instance_id
 from receiver.web import server
 from receiver.web.app import create_app
 from receiver.web.hooks.commit import GroupCommit
@@ -192,6 +196,7 @@ async def serve(settings: Settings) -> None:
             locks=store.locks.all,
             checks=lambda: examine(settings, lambda: nullcontext(office.repo)),
             settings=lambda: explained(settings),
+            preview=lambda body, source: previews(settings, office, body, source),
             url=settings.web.url,
             repository=str(settings.repo.path),
             playground=FileCards(settings.data_dir) if settings.demo else None,
@@ -272,28 +277,39 @@ def upkeep(office: Office) -> list[tuple[float, Callable[[], Awaitable[object]]]
     return chores
 
 
-def tiers_of(settings: Settings, purse: Purse) -> TieredPlanner | None:
-    """Models before the rules; None without any tier: then the rules decide alone, and no client is loaded.
-
-    Only the plan role comes here: it alone reads the keys of models, and each time anew, so that a rotated one works.
-    """
-    planner = settings.planner
-    if not planner.names:
-        return None
-    models = {
-        name: RealModel(planner.tiers[name], planner.model_of(name), _key_reader(settings, name))
-        for name in planner.names
-    }
-    shipped = {
-        path.removeprefix("prompts/"): data.decode() for path, data in content().items() if path.startswith("prompts/")
-    }
-    return TieredPlanner(planner, models, RulesPlanner(), purse, shipped)
+@asynccontextmanager
+async def open_preview(settings: Settings, tier: str = "rules") -> AsyncIterator[Previewer]:
+    """Answers what would be decided; asks the sources of these settings, and nothing else."""
+    clock = SystemClock()
+    sources = Sources(settings.sources, clock)
+    try:
+        async with open_planner(settings, tier) as planner:
+            yield Previewer(facts=GatherFacts(sources, clock), proof=sources, planner=planner, clock=clock)
+    finally:
+        await sources.aclose()
 
 
-def _key_reader(settings: Settings, name: str) -> Callable[[], str]:
-    return lambda: read_key(
-        settings.planner.tiers[name], lambda path: check_secret(path, what=f"the key of tier {name!r}")
-    )
+def only_source(settings: Settings) -> str:
+    """The name that a payload without a sender goes by: the one source there is."""
+    return settings.sources[0].name if len(settings.sources) == 1 else "prom"
+
+
+def recall_of(ledger: PostgresLedger | None) -> Recall:
+    """The past as the store knows it; none where there is no store."""
+
+    async def recall(alert: Alert, entity: Entity | None) -> Past:
+        return await ledger.past(alert, entity, NO_CASE) if ledger is not None else Past()
+
+    return recall
+
+
+async def previews(settings: Settings, office: Office, body: bytes, source: str) -> list[dict[str, Any]]:
+    """For the API: as `gitmedic plan` answers."""
+    revision = await office.repo.revision(await office.repo.adopted())
+    recall = recall_of(office.store.ledger)
+    async with open_preview(settings) as previewer:
+        found = await previewer.payload(body, source=source or only_source(settings), revision=revision, recall=recall)
+    return [one.model_dump(mode="json") for one in found]
 
 
 class NoRunner:

@@ -28,7 +28,7 @@ from receiver.web.app import create_app
 from receiver.web.hooks.commit import GroupCommit
 from receiver.web.notices import Notices
 from receiver.web.parts import Parts
-from receiver.wiring import Office, SystemClock, open_office
+from receiver.wiring import Office, SystemClock, open_office, previews
 from tests.unit.test_pipeline import FILES, alert
 
 URL = "http://127.0.0.1:8090"
@@ -106,6 +106,7 @@ async def opened(database: str, tmp_path: Path) -> AsyncIterator[Door]:
             doors=office.doors, repo=office.repo, pulse=pulse, notices=Notices(office.repo, waiting),
             ready=store.heartbeats.ready, metrics=page,
             counted=count, sources=("prom", "other"), locks=store.locks.all, settings=lambda: explained(settings, {}),
+            preview=lambda body, source: previews(settings, office, body, source),
             checks=checks, repository=str(settings.repo.path),
         )  # fmt: skip
         app = create_app(parts)

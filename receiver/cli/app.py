@@ -12,8 +12,10 @@ from receiver.cli import (
     catalog,
     decide,
     doctor,
+    eval,
     locks,
     memory,
+    plan,
     reference,
     revision,
     runs,
@@ -33,5 +35,7 @@ app.callback()(remember)
 setup.register(app)
 if importlib.util.find_spec("receiver.cli.demo"):
     importlib.import_module("receiver.cli.demo").register(app)
-for part in (up, doctor, cases, decide, runs, catalog, revision, alerts, locks, memory, reference, tokens, version):
+for part in (
+    up, doctor, cases, decide, plan, eval, runs, catalog, revision, alerts, locks, memory, reference, tokens, version,
+):  # fmt: skip
     part.register(app)

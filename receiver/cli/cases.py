@@ -59,6 +59,11 @@ def register(app: typer.Typer) -> None:
         """Follow a case until it is closed; the exit code says how it ended."""
         return int(run_async(_watch(case, timeout)))
 
+    @command(cases, "export")
+    def export(case: Id) -> None:
+        """A closed case as a scenario for `gitmedic eval`, one JSON line."""
+        run_async(_export(case))
+
     @command(app, "dispatch")
     def dispatch(
         playbook: Annotated[str, typer.Argument(help="Id of a playbook: gitmedic catalog list.")],
@@ -121,6 +126,30 @@ async def follow(archive: Any, case: str) -> Code:
         if found["state"] == "closed":
             return _CODES.get(found["outcome"], Code.FAILED)
         await asyncio.sleep(_FOLLOW_SECONDS)
+
+
+async def _export(case: str) -> None:
+    from receiver.domain.case import Closed
+    from receiver.domain.lesson import scenario_of
+    from receiver.errors import GitmedicError
+
+    async with office() as opened:
+        archive = opened.store.archive
+        id = await resolve(archive, case)
+        found = await archive.stored(id)
+        if found is None:
+            raise _unknown("exporting", case)
+        if not isinstance(found, Closed):
+            raise Refused(
+                f"exporting case {case!r}: it is {found.kind}, not closed", next_step=f"gitmedic case watch {case}"
+            )
+        revision = None
+        if found.revision:
+            try:
+                revision = await opened.repo.revision(found.revision)
+            except GitmedicError as error:
+                say(f"its revision cannot be read, so no verify query is offered: {error.message}")
+        line(scenario_of(found, revision).model_dump_json())
 
 
 def _unknown(doing: str, case: str) -> Refused:

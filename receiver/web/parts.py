@@ -53,6 +53,8 @@ class Parts:
     locks: Callable[[], Awaitable[list[dict[str, Any]]]]
     checks: Callable[[], Awaitable[list[Finding]]]
     settings: Callable[[], list[dict[str, Any]]]  #: every setting with its value and where it comes from, no secret
+    #: payload and source → what would be decided about each alert; touches nothing
+    preview: Callable[[bytes, str], Awaitable[list[dict[str, Any]]]] | None = None
     url: str = "http://127.0.0.1:8090"  #: as people reach this server
     repository: str = ""  #: where the ops repository lies
     playground: Playground | None = None

@@ -15,7 +15,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response, Streami
 
 from receiver.domain.text import plain
 from receiver.errors import Refused
-from receiver.web.access import DISPATCHES, READS, needs_person, needs_reader, needs_token
+from receiver.web.access import DISPATCHES, READS, check_origin, needs_person, needs_reader, needs_token
 from receiver.web.api.described import CaseId, PlaybookId, RunId, described
 from receiver.web.api.stream import case_stream
 from receiver.web.parts import Parts
@@ -60,6 +60,13 @@ _DISPATCH = {
     },
     "example": {"playbook": "path_cleanup", "params": {"host": "web1", "path": "/srv/cache"}, "reason": "asked for"},
 }  # fmt: skip
+_PLAN = {
+    "type": "object", "required": ["alerts"],
+    "properties": {"alerts": {"type": "array", "description": "as Alertmanager's webhook has them"}},
+    "example": {
+        "alerts": [{"status": "firing", "labels": {"alertname": "WebDown"}, "startsAt": "2026-11-26T02:00:00Z"}]
+    },
+}  # fmt: skip
 
 
 def routes(parts: Parts) -> APIRouter:
@@ -67,6 +74,7 @@ def routes(parts: Parts) -> APIRouter:
     router = APIRouter(prefix="/api")
     _lists(router, parts)
     _cases(router, parts)
+    _plan(router, parts)
     _runs(router, parts)
     _catalog(router, parts)
     return router
@@ -148,6 +156,22 @@ def _cases(router: APIRouter, parts: Parts) -> None:
         _storable(params)
         reason = plain(str(body.get("reason", "")))
         return _json({"case": await parts.doors.dispatch(playbook, params, actor=actor, reason=reason)}, status=202)
+
+
+def _plan(router: APIRouter, parts: Parts) -> None:
+    @router.post(
+        "/plan", **described("Cases", "`items`: what would be decided about each alert", scopes=READS, body=_PLAN,
+                             asks={"source": "name of the source that would have sent it"}),
+    )  # fmt: skip
+    async def plan(request: Request) -> JSONResponse:
+        """What would be decided about a webhook payload, and why; `?source=` names who would have sent it."""
+        if not request.headers.get("authorization"):
+            check_origin(request)
+        await needs_reader(request, parts)
+        if parts.preview is None:
+            raise Refused("planning without a case is not possible here", reason="invalid")
+        body, source = await request.body(), request.query_params.get("source", "")
+        return _json({"items": await parts.preview(body, source), "next": None})
 
 
 def _runs(router: APIRouter, parts: Parts) -> None:

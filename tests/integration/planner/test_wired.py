@@ -13,7 +13,7 @@ from receiver.adapters.store.pool import open_pool
 from receiver.adapters.store.purse import PostgresPurse
 from receiver.adapters.telemetry.metrics import Metrics, Snapshot
 from receiver.config import load
-from receiver.wiring import tiers_of
+from receiver.planners import tiers_of
 from tests.integration.planner.asking import KNOWN
 from tests.integration.planner.scripted import answer, error, server
 from tests.unit.domain.planning import GOOD, question
@@ -74,7 +74,7 @@ async def test_the_whole_way_of_an_attempt(tmp_path: Path, database: str) -> Non
 
 def test_without_a_tier_no_client_is_loaded() -> None:
     code = (
-        "import sys; from pathlib import Path; import receiver.wiring as w, receiver.config as c;"
+        "import sys; from pathlib import Path; import receiver.planners as w, receiver.config as c;"
         "assert w.tiers_of(c.load(Path('/nonexistent'), environment={}), None) is None;"
         "print([m for m in ('pydantic_ai', 'anthropic', 'openai', 'genai_prices') if m in sys.modules])"
     )

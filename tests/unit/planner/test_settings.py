@@ -11,10 +11,10 @@ from receiver.adapters.planner.models import read_key
 from receiver.adapters.planner.settings import PlannerSettings
 from receiver.config import check_secret, load, problems, shown
 from receiver.errors import Invalid, Refused
+from receiver.planners import tiers_of
 from receiver.supervisor import environment
 from receiver.testing.clock import FakeClock
 from receiver.testing.purse import FakePurse
-from receiver.wiring import tiers_of
 
 TOML = """
 [planner]
