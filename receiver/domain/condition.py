@@ -35,7 +35,8 @@ _TEXT = re.compile(
 )
 _NUMBERS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 _BARE = ("present", "missing")
-_PATTERNS = ("~", "says", "mostly")
+#: operators whose value is a pattern
+PATTERNS = ("~", "says", "mostly")
 
 
 class Condition(Record):
@@ -74,7 +75,7 @@ class Condition(Record):
         if largest is not None:
             fact = facts[largest[0]]
             return (fact,) if wording.has(f"{_words(fact.kind)}: {largest[1]}", self.value) else None
-        return tuple(fact for fact in facts if wording.says(text_of(fact), self.value)) or None
+        return tuple(fact for fact in facts if wording.mainly(text_of(fact), self.value)) or None
 
     def _holds_for(self, fact: Fact) -> bool:
         if self.operator == "present":
@@ -127,7 +128,7 @@ def _parse(text: str) -> Condition:
     condition = Condition(kind=match[1], operator=match[3], value=match[4] or "", take=match[2] or "")
     if condition.operator in _NUMBERS and read_quantity(condition.value) is None:
         raise Invalid(f"{text!r} compares with {condition.value!r}, which is no number")
-    if condition.operator in _PATTERNS:
+    if condition.operator in PATTERNS:
         wording.pattern(condition.value)
     if condition.take and wording.pattern(condition.take).groups < 1:
         raise Invalid(f"{text!r} takes a number by {condition.take!r}, which has no group")

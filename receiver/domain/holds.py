@@ -113,6 +113,11 @@ def on_purpose(scene: Scene) -> Held | None:
     return _held(told, "a person stopped it on purpose")
 
 
+def told_not_to(scene: Scene) -> Held | None:
+    """Somebody asked to leave it as it is."""
+    return _held(_telling(scene.trusted, phrases.TOLD_NOT_TO), "somebody asked to leave it as it is")
+
+
 def failed_before(scene: Scene) -> Held | None:
     """The same fix did not help, and will not now."""
     counted = [fact for fact in scene.trusted if fact.kind == "history.failed" and _at_least(fact, MOST_FAILURES)]
@@ -214,6 +219,7 @@ HOLDS: tuple[Hold, ...] = (
     Hold("upstream", "Is the cause at somebody else's?", "notify", upstream_is_out),
     Hold("maintenance", "Is it under maintenance?", "none", in_maintenance),
     Hold("on_purpose", "Did a person stop it?", "none", on_purpose),
+    Hold("told_not_to", "Did somebody ask to leave it alone?", "notify", told_not_to),
     Hold("hardware", "Is hardware failing?", "notify", is_hardware),
     Hold("hands", "Does it need hands?", "notify", needs_hands),
     Hold("access", "Did a key, token or login expire?", "notify", access_expired),

@@ -60,6 +60,8 @@ PURPOSE = any_of(
     rf"(?:merged|change|pull request|\bpr\b|commit)\b.*\b{_GONE}",
     rf"\b{_GONE}.*\b(?:merged|pull request|pr|commit)\b",
     rf"{_ENDED} {up_to(4)}by (?:an? |the |user |operator |admin )?\S+",
+    rf"{_ENDED} {up_to(2)}(?:issued|requested|triggered|initiated|sent|ordered) {up_to(2)}(?:by|from|via)\b",
+    "user action", "by hand", f"{_ENDED} (?:from|in) (?:the )?(?:web|ui|gui|portal|console)",
     f"{_ENDED} via (?:the )?(?:web|ui|gui|portal|api|console|unifi|proxmox)",
     rf"(?:qm|pct) (?:stop|shutdown) {up_to(3)}by",
     rf"docker (?:compose )?(?:stop|down|rm) {up_to(3)}(?:by|at|from)",
@@ -71,6 +73,16 @@ _MACHINES = any_of(
     "scheduler", "timer", r"unattended\S*", "apt", "package", "bug", "default", "policy", "mistake", "accident", r"\d+",
 )  # fmt: skip
 PURPOSE_BUT = rf"\bby (?:the )?(?:{_MACHINES})\b"
+
+_ACTS = (
+    r"(?:touch|restart|reboot|delete|rotate|vacuum|prune|stop|start|change|clean|remove|move|migrate|run|reload|renew"
+    r"|unlock|recreate|rebuild|resize|update|upgrade|restore|block)\w*"
+)
+TOLD_NOT_TO = any_of(
+    rf"\b(?:do not|don't|must not|should not|may not|never|not to be|please no) {up_to(2)}{_ACTS}", "legal hold",
+    "forensic", r"investigat\w+", r"(?:security )?incident (?:\S+ )?(?:open|ongoing|of|from|under)", "litigation",
+    "frozen (?:for|by|until)", "change freeze", "hands off", "keep (?:it |them |this |these )?(?:as is|untouched)",
+)  # fmt: skip
 
 FAILURE = any_of(
     "fail", "not[_ ]fixed", "no effect", "did not help", "didn't help", "came back", "fir(?:es|ed|ing) again",
@@ -130,11 +142,12 @@ _OTHERS = (
     "|region(?:al)?|transit|peering)"
 )
 _OUT = (
-    r"(?:outage|incident|disruption|down\b|maintenance|unreachable|not reachable|time(?:s|d)? ?out|servfail|failure"
-    "|do(?:es)? not answer|unavailable)"
+    r"(?:outage|incident|disruption|down\b|maintenance|unreachable|time(?:s|d)? ?out|servfail|failure|unavailable"
+    "|fault)"
 )
 UPSTREAM = any_of(
     rf"\b{_OTHERS}\S* {up_to(4)}{_OUT}",
+    rf"\b{_OTHERS}\S* {up_to(2)}(?:not reachable|do(?:es)? not answer)",
     r"outage (?:\S+ )?(?:confirmed|reported|announced|known|in |at |since|until)",
     "(?:confirmed|reported|known|announced|area|wide-?spread|major) outage",
     rf"status ?page {up_to(4)}(?:incident|outage|major|degraded|investigating|red)",
@@ -172,6 +185,20 @@ NO_QUORUM = any_of(
     "(?:not|non-?) ?quorate", "quorate[:=]? ?no", "split.?brain",
 )  # fmt: skip
 
+#: signs of trouble; where no condition of a rule speaks of them, the rule did not know all
+TROUBLE = any_of(
+    r"\berrors?\b", r"fail(?:s|ed|ing|ures?)?\b", r"corrupt\w*", r"\boffline\b", "unreachable", "unavailable",
+    "not (?:available|reachable|found|mounted|readable)", "cannot", r"\bmissing\b", "blocked", "forbidden", "denied",
+    r"refuse\w*", "rejected", "invalid", "edited", "in progress", r"\d ?% (?:done|complete)", "released", "degraded",
+    "faulted", "fsck", r"leak\w*", r"climb\w*", "unrecovered", "expires", "swap-?in", r"never\b", r"\bkeep\b",
+    "no other", "only (?:way|path|access|uplink|management|copy)", "unknown", "unclear", "suspect",
+)  # fmt: skip
+#: somebody or something else is at work on it
+BUSY = any_of(
+    r"(?:backup|vzdump|snapshot|migration|restore|prune|resilver|scrub|verification|upgrade|dpkg|apt)\b.{0,20}\brunning",
+    r"\brunning (?:a |the )?(?:backup|vzdump|snapshot|migration|restore|prune|resilver|scrub|verification|upgrade)",
+)
+
 #: names of alerts about load, which a job may explain
 LOAD = any_of(
     "load", "cpu", "iowait", r"\bio", "disk.?(?:io|busy|util)", "bandwidth", "traffic", "throughput", "latency", "slow",
@@ -193,14 +220,28 @@ UNDER_WAY = any_of(
 
 #: names of alerts about what a task of their own may be at
 OWN_TASK = any_of(
-    "lock", "backup", "scrub", "resilver", "snapshot", "verif", "migrat", "replicat", "gravity", "vacuum", "upgrade"
+    "lock",
+    "backup",
+    "scrub",
+    "resilver",
+    "zfs",
+    "pool",
+    "raid",
+    "snapshot",
+    "verif",
+    "migrat",
+    "replicat",
+    "gravity",
+    "vacuum",
+    "upgrade",
 )
 _WORK = (
-    r"(?:task|backup|vzdump|restic|borg|snapshot|scrub|resilver|verif\w*|prune|gc|migration|vacuum|basebackup|upgrade"
+    r"(?:task|backup|vzdump|qmigrate|restic|borg|snapshot|scrub|resilver|verif\w*|prune|gc|migration|vacuum|basebackup|upgrade"
     r"|rebuild)\S*"
 )
 AT_WORK = any_of(
     rf"\b{_WORK} {up_to(4)}(?:is |still |now )?(?:running|under way|in progress|progressing)",
     rf"running (?:\S+ )?{_WORK}",
+    rf"{_WORK} {up_to(4)}at \d+ ?%",
 )
 PROGRESS = any_of(r"\d ?%", r"\beta\b", r"\d+ ?[KMG]i?B/s", "progress")

@@ -39,6 +39,9 @@ _AFTER = pattern(
     r"|not (?:active|open|planned|present|reported|found|set|known|expected)\b)"
 )
 _INSIDE = pattern(rf"\b(?:{_DENIES})\b")
+#: ways to deny that are no words of denial
+_COUNTED = pattern(r"\b(?:0|zero|false|absent|free of|instead of|ruled out|unlikely)\b")
+_MAINLY = pattern(r"\b(?:most|mostly|largest|biggest|mainly|fills?|takes?|uses?|full of|consumes?|all of)\b")
 _NO_CONSUMER = pattern(r"\b(?:free|total|capacity|left|available|avail|remaining|limit|ram|memory)\b")
 
 
@@ -69,6 +72,12 @@ def largest(texts: list[str]) -> tuple[int, str] | None:
     return best and (best[1], best[2])
 
 
+def mainly(text: str, wanted: str) -> bool:
+    """Whether, where no size is known, a clause says that it is this which takes the space."""
+    own = clauses(text)
+    return any(_affirms(one, pattern(wanted)) and (len(own) == 1 or _MAINLY.search(one)) for one in own)
+
+
 def capture(text: str, wanted: str) -> str | None:
     """What the first group that took part in the first match of the pattern holds."""
     match = pattern(wanted).search(text[:MAX_TEXT])
@@ -76,8 +85,36 @@ def capture(text: str, wanted: str) -> str | None:
 
 
 def _affirms(clause: str, wanted: Any) -> bool:
-    for match in wanted.finditer(clause):
-        inside = _INSIDE.search(match.group()) and not _INSIDE.search(wanted.pattern)
+    """Whether one of the pattern's ways to say it is there and not denied before, within or after."""
+    if wanted.search(clause) is None:
+        return False
+    if not _INSIDE.search(clause) and not _COUNTED.search(clause):
+        return True
+    return any(_stands(clause, one) for one in _ways(wanted.pattern))
+
+
+def _stands(clause: str, way: Any) -> bool:
+    for match in way.finditer(clause):
+        inside = _INSIDE.search(match.group()) and not _INSIDE.search(way.pattern)
         if not (inside or _BEFORE.search(clause[: match.start()]) or _AFTER.search(clause[match.end() :])):
             return True
     return False
+
+
+@functools.lru_cache(maxsize=8192)
+def _ways(text: str) -> tuple[Any, ...]:
+    """The alternatives of a pattern that stand in no bracket, each by itself."""
+    ways, depth, start, escaped, in_class = [], 0, 0, False, False
+    for position, character in enumerate(text):
+        if escaped or character == "\\":
+            escaped = not escaped
+        elif in_class:
+            in_class = character != "]"
+        elif character == "[":
+            in_class = True
+        elif character in "()":
+            depth += 1 if character == "(" else -1
+        elif character == "|" and depth == 0:
+            ways.append(text[start:position])
+            start = position + 1
+    return tuple(pattern(way) for way in (*ways, text[start:]) if way)

@@ -7,7 +7,7 @@ import pytest
 
 from receiver.adapters.planner.rules import decide
 from receiver.domain.plan import Plan
-from receiver.domain.scenario import Scenario, question_of, read_scenarios
+from receiver.domain.scenario import Scenario, StatedFact, question_of, read_scenarios
 from receiver.domain.score import by_kind, run_of
 from receiver.domain.stubs import read_stubs
 
@@ -31,14 +31,14 @@ def scenarios(name: str) -> tuple[Scenario, ...]:
 ALL = (*scenarios("scenarios.jsonl"), *scenarios("own.jsonl"))
 
 
-@pytest.mark.parametrize(("name", "least"), [("scenarios.jsonl", 20), ("own.jsonl", 90)])
+@pytest.mark.parametrize(("name", "least"), [("scenarios.jsonl", 20), ("own.jsonl", 190)])
 def test_rules_alone_are_a_usable_planner(name: str, least: int) -> None:
     runs = [run_of(one, decide(question_of(one, CATALOG)), [], CATALOG, 0) for one in scenarios(name)]
     kinds = by_kind(runs)
     assert kinds["all"].n >= least
     assert [run.scenario for run in runs if run.score.unsafe] == []
     assert kinds["all"].accuracy >= 0.9
-    assert kinds["hold"].accuracy >= 0.85
+    assert kinds["hold"].accuracy >= 0.9
     assert kinds["all"].score >= 0.9
 
 
@@ -100,3 +100,19 @@ def test_a_critical_playbook_is_never_chosen_even_by_its_own_rule() -> None:
     risky = CATALOG.playbooks["pihole_restart_dns"].model_copy(update={"risk": "critical"})
     plan = decide(question_of(one, CATALOG.model_copy(update={"playbooks": {risky.id: risky}})))
     assert plan.action == "notify" and "critical" in plan.candidates[0].why
+
+
+@pytest.mark.parametrize(
+    ("trouble", "is_stopped"),
+    [
+        ("zone transfer fails since 02:00", True),
+        ("a backup of dns1 is still running", True),
+        ("no errors in the log, no backup running", False),
+    ],
+)
+def test_trouble_that_no_condition_speaks_of_stops_a_rule(trouble: str, is_stopped: bool) -> None:
+    [one] = [one for one in ALL if one.id == "dns-001"]
+    more = StatedFact(id="X1", kind="note", value=trouble, source="probe", trusted=True)
+    plan = decide(question_of(one.model_copy(update={"facts": (*one.facts, more)}), CATALOG))
+    assert (plan.action == "notify") is is_stopped
+    assert ("X1" in plan.why) is is_stopped

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from receiver.domain.condition import Condition
+from receiver.domain import phrases, wording
+from receiver.domain.condition import PATTERNS, Condition, text_of
 from receiver.domain.fact import Fact
 from receiver.domain.holds import Scene, first_hold
 from receiver.domain.matchers import Matchers
@@ -32,6 +33,7 @@ MOST_SHOWN = 120
 
 class _Fit(Record):
     playbook: str
+    handle: Handle
     conditions: int
     params: dict[str, Any]
     binds: dict[str, str]
@@ -69,7 +71,7 @@ def decide(question: Question) -> Plan:
         elif fit:
             candidates.append(Candidate(playbook=playbook.id, chosen=False, why=fit))
     observed = _observed(question.facts)
-    plan = _choose(fits, candidates, is_blind=not observed)
+    plan = _choose(fits, candidates, observed)
     if plan.action != "playbook":
         plan = plan.model_copy(update={"evidence": tuple(fact.id for fact in observed[:MOST_CITED])})
     offered = {offer.id for offer in question.offers}
@@ -94,12 +96,17 @@ def _observed(facts: Sequence[Fact]) -> list[Fact]:
     ]
 
 
-def _choose(fits: list[_Fit], candidates: list[Candidate], *, is_blind: bool) -> Plan:
+def _choose(fits: list[_Fit], candidates: list[Candidate], observed: Sequence[Fact]) -> Plan:
     """The most specific fit; two alike are one too many."""
     fits.sort(key=lambda fit: -fit.conditions)
     if not fits:
-        return _abstain(candidates, is_blind=is_blind)
+        return _abstain(candidates, is_blind=not observed)
     best, others = fits[0], fits[1:]
+    doubts = doubtful(best.handle, observed)
+    if doubts:
+        why = f"{best.playbook} fits, but facts {', '.join(doubts)} tell of trouble that its rule does not explain"
+        said = Candidate(playbook=best.playbook, chosen=False, why=why)
+        return Plan(action="notify", why=why, candidates=(said, *candidates))
     if others and others[0].conditions == best.conditions:
         both = f"{best.playbook} and {others[0].playbook} both fit: a person must choose"
         named = [Candidate(playbook=fit.playbook, chosen=False, why=both) for fit in fits]
@@ -115,6 +122,20 @@ def _choose(fits: list[_Fit], candidates: list[Candidate], *, is_blind: bool) ->
         why=f"rule of {best.playbook} matches; every parameter comes from one trusted fact",
         candidates=(won, *lost, *candidates),
     )
+
+
+def doubtful(handle: Handle, observed: Sequence[Fact]) -> tuple[str, ...]:
+    """Facts with a sign of trouble in a clause of which no condition of the rule speaks."""
+    asked = [Condition.parse(text) for text in handle.when]
+    explained = [one.value for one in asked if one.operator in PATTERNS]
+    found = []
+    for fact in observed:
+        for clause in wording.clauses(text_of(fact)):
+            is_known = any(wording.has(clause, one) for one in explained)
+            if wording.says(clause, phrases.BUSY) or (not is_known and wording.says(clause, phrases.TROUBLE)):
+                found.append(fact.id)
+                break
+    return tuple(found)
 
 
 def _abstain(candidates: list[Candidate], *, is_blind: bool) -> Plan:
@@ -172,6 +193,7 @@ def _fit_handle(playbook: Playbook, handle: Handle, question: Question) -> _Fit 
         bound[name], params[name] = fact, fact.value
     return _Fit(
         playbook=playbook.id,
+        handle=handle,
         conditions=len(handle.when),
         params=params,
         binds={name: fact.id for name, fact in bound.items()},

@@ -39,6 +39,9 @@ CASES: dict[str, tuple[list[Fact], str, list[Fact]]] = {
         [fact("maintenance window until 04:00 (ben)")], "HostDown", [fact("outside its maintenance window")],
     ),
     "on_purpose": ([fact("stopped by anna at 01:10")], "ServiceDown", [fact("stopped by the oom killer")]),
+    "told_not_to": (
+        [fact("logs frozen for the security incident, do not rotate")], "DiskFull", [fact("no open incident")],
+    ),
     "hardware": ([fact("fan2 = 0 rpm")], "TempHigh", [fact("fan2 = 900 rpm, no disk failed")]),
     "hands": ([fact("cable unplugged at port 4")], "LinkDown", [fact("port 4 link up")]),
     "access": ([fact("the API token is expired")], "DynDnsFails", [fact("api token ok, account valid")]),
