@@ -134,7 +134,7 @@ HANDS = any_of(
     r"replace(?:ment)? (?:\S+ )?(?:ordered|due|needed)", r"\bRMA\b",
     rf"cable {up_to(2)}(?:unplugged|broken|damaged|cut|disconnected)", "unplugged",
     rf"no (?:link|carrier) {up_to(3)}(?:cable|sfp|port)", r"(?:link|port|carrier)\S* (?:is )?(?:down|no-carrier)$",
-    r"poe (?:\S+ )?(?:budget )?(?:exceeded|exhausted)", "stolen", "water",
+    r"poe (?:\S+ )?(?:budget )?(?:exceeded|exhausted)",
 )  # fmt: skip
 
 _OTHERS = (

@@ -102,6 +102,15 @@ def test_a_critical_playbook_is_never_chosen_even_by_its_own_rule() -> None:
     assert plan.action == "notify" and "critical" in plan.candidates[0].why
 
 
+@pytest.mark.parametrize("name", ["failed-backup-running", "maintenance-window", "dns-hung", "stopped-by-anna"])
+def test_the_name_of_a_thing_is_no_word_about_it(name: str) -> None:
+    [one] = [one for one in ALL if one.id == "dns-001"]
+    facts = tuple(fact.model_copy(update={"value": name}) if fact.kind == "host" else fact for fact in one.facts)
+    named = StatedFact(id="X1", kind="container", value=name, source="docker inspect", trusted=True)
+    plan = decide(question_of(one.model_copy(update={"facts": (*facts, named)}), CATALOG))
+    assert (plan.playbook, plan.params) == ("pihole_restart_dns", {"host": name})
+
+
 @pytest.mark.parametrize(
     ("trouble", "is_stopped"),
     [

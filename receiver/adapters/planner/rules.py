@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from receiver.domain import phrases, wording
-from receiver.domain.condition import PATTERNS, Condition, text_of
+from receiver.domain.condition import ANY, PATTERNS, Condition, text_of
 from receiver.domain.fact import Fact
 from receiver.domain.holds import Scene, first_hold
 from receiver.domain.matchers import Matchers
@@ -53,9 +53,8 @@ class RulesPlanner:
 def decide(question: Question) -> Plan:
     """What the rules say; asks nobody."""
     verify = _verify(question.offers)
-    scene = Scene(
-        alert=question.alert, facts=question.facts, playbooks=frozenset(question.catalog.playbooks)
-    )  # fmt: skip
+    seen = _without_names(question)
+    scene = Scene(alert=question.alert, facts=seen, playbooks=frozenset(question.catalog.playbooks))
     found = first_hold(scene)
     if found is not None:
         hold, held = found
@@ -65,12 +64,12 @@ def decide(question: Question) -> Plan:
     fits: list[_Fit] = []
     candidates: list[Candidate] = []
     for playbook in sorted(question.catalog.playbooks.values(), key=lambda playbook: playbook.id):
-        fit = _fit(playbook, question)
+        fit = _fit(playbook, question, seen)
         if isinstance(fit, _Fit):
             fits.append(fit)
         elif fit:
             candidates.append(Candidate(playbook=playbook.id, chosen=False, why=fit))
-    observed = _observed(question.facts)
+    observed = _observed(seen)
     plan = _choose(fits, candidates, observed)
     if plan.action != "playbook":
         plan = plan.model_copy(update={"evidence": tuple(fact.id for fact in observed[:MOST_CITED])})
@@ -85,14 +84,27 @@ def _verify(offers: Sequence[Offer]) -> str | None:
     return next((offer.id for offer in offers if offer.id == "alert"), offers[0].id if offers else None)
 
 
+def _without_names(question: Question) -> tuple[Fact, ...]:
+    """The facts, where what names a thing keeps only its note: a host called `failed` did not fail."""
+    kinds = {"host"}
+    for playbook in question.catalog.playbooks.values():
+        kinds |= {*playbook.kinds.values(), *_bound_kinds(playbook)}
+    return tuple(
+        fact.model_copy(update={"value": ""}) if fact.kind in kinds and " " not in str(fact.value) else fact
+        for fact in question.facts
+    )
+
+
+def _bound_kinds(playbook: Playbook) -> set[str]:
+    return {Pick.parse(text).kind for handle in playbook.handles for text in handle.bind.values()}
+
+
 def _observed(facts: Sequence[Fact]) -> list[Fact]:
-    """What is known beside names: trusted, and more than one word, a number or a note."""
+    """What is known of the state of things."""
     return [
         fact
         for fact in facts
-        if fact.trusted
-        and not fact.kind.startswith(_NOT_SEEN)
-        and (fact.note or not isinstance(fact.value, str) or " " in fact.value or "." in fact.kind)
+        if fact.trusted and not fact.kind.startswith(_NOT_SEEN) and (fact.note or fact.value != "")
     ]
 
 
@@ -149,7 +161,7 @@ def _abstain(candidates: list[Candidate], *, is_blind: bool) -> Plan:
     return Plan(action="notify", why=why, candidates=tuple(candidates))
 
 
-def _fit(playbook: Playbook, question: Question) -> _Fit | str:
+def _fit(playbook: Playbook, question: Question, seen: Sequence[Fact]) -> _Fit | str:
     """The fit, or why not; an empty text when its rules do not speak of this alert at all."""
     why = ""
     for handle in playbook.handles:
@@ -157,24 +169,26 @@ def _fit(playbook: Playbook, question: Question) -> _Fit | str:
             continue
         if playbook.risk == Risk.CRITICAL:
             return f"{playbook.id}: a critical playbook is never chosen by a machine"
-        found = _fit_handle(playbook, handle, question)
+        found = _fit_handle(playbook, handle, question, seen)
         if isinstance(found, _Fit):
             return found
         why = why or found
     return why
 
 
-def _fit_handle(playbook: Playbook, handle: Handle, question: Question) -> _Fit | str:
+def _fit_handle(playbook: Playbook, handle: Handle, question: Question, seen: Sequence[Fact]) -> _Fit | str:
     facts = question.facts
     argues = [fact for fact in facts if fact.trusted or fact.kind.startswith("alert.")]
     cited: list[str] = []
     for text in handle.when:
-        found = Condition.parse(text).found(argues)
+        condition = Condition.parse(text)
+        found = condition.found(seen if condition.kind == ANY else argues)
         if found is None:
             return f"{playbook.id}: not ({_short(text)})"
         cited += [fact.id for fact in found]
     for text in handle.unless:
-        if Condition.parse(text).holds(facts):
+        condition = Condition.parse(text)
+        if condition.holds(seen if condition.kind == ANY else facts):
             return f"{playbook.id}: because {_short(text)}"
     bound: dict[str, Fact] = {}
     params: dict[str, Any] = {}
