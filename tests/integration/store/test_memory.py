@@ -202,7 +202,7 @@ def events(told: list[dict[str, Any]]) -> list[str]:
 
 
 async def test_what_means_the_same_is_found_by_vectors_alone(pool: Pool) -> None:
-    embedder = FakeEmbedder()
+    embedder = FakeEmbedder(1024)  # so that no two words fall together
     embedder.same = {"storage": "disk", "exhausted": "full", "storageexhausted": "hostdiskfull"}
     vectors = Vectors(pool, embedder)
     memory = PostgresMemory(pool, vectors)
@@ -236,7 +236,8 @@ async def test_an_embedder_that_dies_leaves_the_words_and_comes_back(
 async def test_one_that_hangs_takes_a_second_once(
     pool: Pool, told: list[dict[str, Any]], served: tuple[Endpoint, OpenAIEmbedder], when: str
 ) -> None:
-    there, embedder = served
+    there, _ = served
+    embedder = OpenAIEmbedder(EmbedderSettings(base_url=there.url, model="m", timeout_seconds=30))
     vectors = Vectors(pool, embedder)
     memory = PostgresMemory(pool, vectors)
     await memory.remember(closed("HostDiskFull"))
@@ -248,6 +249,7 @@ async def test_one_that_hangs_takes_a_second_once(
         assert await names(memory, "HostDiskFull") == ["HostDiskFull"]
         assert time.monotonic() - begun < seconds
     assert events(told).count("memory.embedder_down") == 1
+    await embedder.aclose()
 
 
 async def test_a_new_dimension_is_a_new_model(pool: Pool, told: list[dict[str, Any]]) -> None:
