@@ -120,7 +120,7 @@ def _handles(playbook: Playbook, question: Question) -> bool:
 
 def _asked(question: Question) -> Iterable[str]:
     texts = [*question.alert.labels.values(), *question.alert.annotations.values()]
-    texts += [f"{fact.kind.replace('.', ' ')} {str(fact.value)[:_LOOKED_AT]}" for fact in question.facts]
+    texts += [f"{fact.kind.replace('.', ' ')} {str(fact.value)[:_LOOKED_AT]} {fact.note}" for fact in question.facts]
     for text in texts:
         yield from words(text)
 

@@ -113,7 +113,8 @@ def _kept(facts: Sequence[Fact]) -> Sequence[Fact]:
 def _vouched(fact: Fact) -> dict[str, Any]:
     value = tame(fact.value, MAX_LABEL) if isinstance(fact.value, str) else fact.value
     told = {"id": fact.id, "kind": tame(fact.kind, 64), "value": value, "source": tame(fact.source, 64)}
-    return told | ({"unit": tame(fact.unit, 16)} if fact.unit else {})
+    more = {"unit": tame(fact.unit, 16), "note": tame(fact.note, MAX_LABEL)}
+    return told | {name: text for name, text in more.items() if text}
 
 
 def _block(question: Question, spotlight: Spotlight) -> str:
@@ -144,7 +145,8 @@ def _outside(question: Question) -> dict[str, Any]:
             lines[fact.id] = log_lines(fact.value)[-budget:]
             budget -= len(lines[fact.id])
         else:
-            short[fact.id] = tame(str(fact.value), MAX_LABEL)
+            said = f"{fact.value} ({fact.note})" if fact.note else str(fact.value)
+            short[fact.id] = tame(said, MAX_LABEL)
     parts: dict[str, Any] = {
         "labels": {tame(name, 64): tame(value, MAX_LABEL) for name, value in alert.labels.items()},
         "outside_facts": short,

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from receiver.adapters.planner.settings import PlannerSettings
 from receiver.domain.alert import BENIGN
+from receiver.domain.holds import Scene, first_hold
 from receiver.domain.plan import Attempt, Candidate, Plan
 from receiver.domain.question import Question
 
@@ -29,6 +30,13 @@ def settled(question: Question, by_rule: Plan, attempts: Sequence[Attempt], prov
     if 0 < proven <= len(fixed) == len(same):
         return f"its rule has a record of {len(fixed)} fixes and no failure"
     return None
+
+
+def holding(question: Question) -> str:
+    """The rule that says not to act, or an empty text: a model may say how else, and proposes no change against it."""
+    playbooks = frozenset(question.catalog.playbooks)
+    found = first_hold(Scene(alert=question.alert, facts=question.facts, playbooks=playbooks))
+    return found[0].name if found is not None else ""
 
 
 def decided(attempts: Sequence[Attempt]) -> bool:

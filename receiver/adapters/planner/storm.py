@@ -72,7 +72,7 @@ def digest(question: Question) -> str:
         "alert": [alert.source, alert.status, sorted(alert.labels.items()), sorted(alert.annotations.items())],
         "entity": entity.name if entity else None,
         "confirmed": bool(question.confirmation and question.confirmation.confirmed),
-        "facts": [(fact.id, fact.kind, fact.value, fact.source, fact.trusted) for fact in question.facts],
+        "facts": [(fact.id, fact.kind, fact.value, fact.note, fact.source, fact.trusted) for fact in question.facts],
         "memories": [one.id for one in question.memories],
         "offers": [offer.id for offer in question.offers],
     }

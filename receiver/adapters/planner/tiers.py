@@ -93,11 +93,14 @@ class TieredPlanner:
         if quiet is not None:
             skipped = Attempt(tier="models", verdict="moved_on", reason="skipped", why=f"no model was asked: {quiet}")
             return by_rule, [skipped, *ruled]
+        hold = routing.holding(question)
         rule = by_rule if routing.decided(ruled) else None
         attempts: list[Attempt] = []
         plan = await self._by_models(question, rule, attempts)
         if plan is None:
             return by_rule, [*attempts, *ruled]
+        if hold and plan.action == "playbook":
+            plan = routing.torn(plan, by_rule, f"the rule {hold} says not to act")
         return plan, [*attempts, *(_not_taken(one) for one in ruled)]
 
     async def _by_models(self, question: Question, rule: Plan | None, attempts: list[Attempt]) -> Plan | None:

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
+from receiver.adapters.planner.routing import holding
 from receiver.domain.memory import Precedent
 from receiver.domain.plan import Plan
 from receiver.errors import Unavailable
 from receiver.ports import Spent
 from tests.integration.planner.asking import KNOWN, asking, good
 from tests.integration.planner.scripted import answer, error, said
-from tests.unit.domain.planning import GOOD, NOW, fact, question
+from tests.unit.domain.planning import FACTS, GOOD, NOW, fact, question
 
 pytestmark = pytest.mark.anyio
 GOOD_RULE = Plan(
@@ -90,6 +91,17 @@ async def test_disagreement_is_a_persons(rule: Plan, light: Any, strong: Any, ac
         assert plan.params == {} and plan.playbook is None and "disagree" in plan.why
         assert len([one for one in plan.candidates if "would take it" in one.why]) == 2
         assert strong is None or attempts[1].reason == "disagreed"
+
+
+async def test_no_model_proposes_a_change_against_a_hold() -> None:
+    smart = fact("f8", "smart", "FAILED", note="reallocated sectors 2048, disk failing")
+    facts = (*FACTS, smart)
+    asked_for = question(*facts, memories=KNOWN)
+    assert holding(asked_for), "the rules hold back here"
+    for words, tier in ((GOOD, "fast+rules"), (HOLD, "fast")):
+        async with asking({"fast": answer(**words)}) as asked:
+            plan, _ = await asked.plan(asked_for)
+        assert (plan.action, plan.tier, plan.params) == ("notify", tier, {})
 
 
 async def test_a_strong_tier_that_differs_from_the_rule() -> None:

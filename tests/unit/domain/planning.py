@@ -46,8 +46,8 @@ CATALOG = (RESTART, PRUNE, REBOOT, DESTROY)
 OFFERS = (Offer(id="alert"), Offer(id="docker_restart.running"), Offer(id="host_reboot.up"))
 
 
-def fact(id: str, of: str, value: Any, *, trusted: bool = True) -> Fact:
-    return Fact(id=id, kind=of, value=value, source="inventory", trusted=trusted, taken_at=NOW)
+def fact(id: str, of: str, value: Any, *, trusted: bool = True, note: str = "") -> Fact:
+    return Fact(id=id, kind=of, value=value, source="inventory", trusted=trusted, note=note, taken_at=NOW)
 
 
 FACTS = (

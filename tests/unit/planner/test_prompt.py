@@ -30,7 +30,11 @@ def block(text: str) -> tuple[str, str]:
 def everywhere() -> Any:
     """Outside text in every place that it can come from."""
     notes = (Precedent(id="m1", kind="note", at=NOW, text=f"{SECRET} {EVIL}", author="user:x"),)
-    facts = (*FACTS, fact("f8", "log", f"{SECRET} {EVIL}", trusted=False), fact("f9", "label.x", SECRET, trusted=False))
+    facts = (
+        *FACTS,
+        fact("f8", "log", f"{SECRET} {EVIL}", trusted=False),
+        fact("f9", "label.x", SECRET, trusted=False, note=SECRET),
+    )
     return question(
         *facts, labels={"x": f"{SECRET} {EVIL}"}, annotations={"description": f"{SECRET} {EVIL}"}, memories=notes
     )
@@ -41,7 +45,7 @@ def test_outside_text_stands_in_one_block_and_nowhere_else() -> None:
     found = menu(asked)
     first = instructions(SHIPPED["plan.j2"], found)
     before, inside = block(question_text(asked, found, spotlight="delimit", reasons=("no fact 'x'",)))
-    assert SECRET not in first and SECRET not in before and inside.count(SECRET) == 5
+    assert SECRET not in first and SECRET not in before and inside.count(SECRET) == 6
     assert "<" not in inside and ">" not in inside
     told = json.loads(inside)
     assert set(told) == {"labels", "outside_facts", "remembered", "annotations", "logs"}
