@@ -13,7 +13,8 @@ from receiver.adapters.store.pool import open_pool
 from receiver.adapters.store.purse import PostgresPurse
 from receiver.adapters.telemetry.metrics import Metrics, Snapshot
 from receiver.config import load
-from receiver.planners import tiers_of
+from receiver.errors import Refused
+from receiver.planners import open_planner, tiers_of
 from tests.integration.planner.asking import KNOWN
 from tests.integration.planner.scripted import answer, error, server
 from tests.unit.domain.planning import GOOD, question
@@ -81,3 +82,32 @@ def test_without_a_tier_no_client_is_loaded() -> None:
     root = Path(__file__).parents[3]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
     assert done.stdout.strip() == "[]"
+
+
+async def test_a_key_in_the_environment_is_enough_to_try_a_model(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    found = load(tmp_path, environment={})
+    async with server(answer(**GOOD)) as claude:
+        monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-tried")
+        monkeypatch.setenv("ANTHROPIC_BASE_URL", claude.url)
+        async with open_planner(found, "strong") as planner:
+            plan, attempts = await planner.plan(question())
+        async with open_planner(found) as rules:
+            _, by_rule = await rules.plan(question())
+    assert (plan.playbook, [one.model for one in attempts]) == ("docker_restart", ["claude-sonnet-5-5"])
+    assert [one.key for one in claude.requests] == ["sk-tried"] and [one.tier for one in by_rule] == ["rules"]
+    monkeypatch.delenv("ANTHROPIC_API_KEY")
+    with pytest.raises(Refused, match="the settings have no model"):
+        async with open_planner(found, "strong"):
+            pass
+
+
+async def test_a_tier_alone_that_has_no_answer_tells_a_person(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    async with server(error(500)) as claude:
+        monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-tried")
+        monkeypatch.setenv("ANTHROPIC_BASE_URL", claude.url)
+        async with open_planner(load(tmp_path, environment={}), "fast") as planner:
+            plan, attempts = await planner.plan(question())
+    assert (plan.action, plan.tier) == ("notify", "fast") and "tier fast has no answer" in plan.why
+    assert [(one.tier, one.reason) for one in attempts] == [("fast", "unavailable")]
