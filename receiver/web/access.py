@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
+from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
 import structlog
@@ -199,6 +200,19 @@ async def needs_reader(request: Request, parts: Parts) -> str:
             "no session and no token", next_step="gitmedic link, or gitmedic token create", reason="no_session"
         )
     return f"user:{person.name}"
+
+
+def still_reads(request: Request, parts: Parts) -> Callable[[], Awaitable[bool]]:
+    """Asks anew whether whoever opened this request may read: people leave the policy, tokens are revoked."""
+
+    async def ask() -> bool:
+        try:
+            await needs_reader(request, parts)
+        except Refused:
+            return False
+        return True
+
+    return ask
 
 
 async def needs_token(request: Request, parts: Parts, scopes: tuple[str, ...]) -> Token:

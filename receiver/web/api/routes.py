@@ -15,7 +15,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response, Streami
 
 from receiver.domain.text import plain
 from receiver.errors import Refused
-from receiver.web.access import DISPATCHES, READS, check_origin, needs_person, needs_reader, needs_token
+from receiver.web.access import DISPATCHES, READS, check_origin, needs_person, needs_reader, needs_token, still_reads
 from receiver.web.api.described import CaseId, PlaybookId, RunId, described
 from receiver.web.api.stream import case_stream
 from receiver.web.parts import Parts
@@ -125,7 +125,7 @@ def _cases(router: APIRouter, parts: Parts) -> None:
         if "text/event-stream" in request.headers.get("accept", ""):
             if case["state"] == "closed" and case["events"] and case["events"][-1]["seq"] <= after:
                 return Response(status_code=204)  # tells an EventSource not to come again
-            stream: AsyncIterator[bytes] = case_stream(parts, id, after)
+            stream: AsyncIterator[bytes] = case_stream(parts, id, after, still_reads(request, parts))
             return StreamingResponse(stream, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
         return _json({"items": await parts.archive.events(id, after=after), "next": None})
 

@@ -13,13 +13,13 @@ from typing import Any
 from fastapi.encoders import jsonable_encoder
 
 from receiver.errors import Retry
-from receiver.web.changes import PING, changes
+from receiver.web.changes import PING, Welcome, changes
 from receiver.web.parts import Parts
 
 
-async def case_stream(parts: Parts, id: str, after: int) -> AsyncIterator[bytes]:
-    """Until the case is closed, the reader is gone or the server stops."""
-    async with contextlib.aclosing(changes(parts, id)) as looks:
+async def case_stream(parts: Parts, id: str, after: int, welcome: Welcome) -> AsyncIterator[bytes]:
+    """Until the case is closed, the reader is gone or no longer welcome, or the server stops."""
+    async with contextlib.aclosing(changes(parts, id, welcome)) as looks:
         async for is_change in looks:
             events: list[dict[str, Any]] = []
             if is_change:

@@ -17,7 +17,7 @@ from receiver.domain.outcome import Risk
 from receiver.domain.policyfile import Person
 from receiver.domain.text import plain
 from receiver.errors import GitmedicError, Refused
-from receiver.web.access import needs_person, needs_viewer, session_person
+from receiver.web.access import needs_person, needs_viewer, session_person, still_reads
 from receiver.web.changes import PING, changes
 from receiver.web.pages.live import END, message, piece, stream
 from receiver.web.pages.render import fragment, page
@@ -195,7 +195,7 @@ async def _log(
 async def _feed(request: Request, parts: Parts, id: str, since: Since, seen: str) -> AsyncIterator[bytes]:
     """What changed, until the case is closed or the reader is gone."""
     known: dict[str, str] = {}
-    async with contextlib.aclosing(changes(parts, id)) as looks:
+    async with contextlib.aclosing(changes(parts, id, still_reads(request, parts))) as looks:
         async for is_change in looks:
             pieces: list[str] = []
             is_closed = False

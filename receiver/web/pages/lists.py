@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from receiver.domain.outcome import NoCase, Outcome
-from receiver.web.access import needs_viewer
+from receiver.web.access import needs_viewer, still_reads
 from receiver.web.pages.live import list_feed, stream
 from receiver.web.pages.render import fragment, page
 from receiver.web.parts import Parts
@@ -50,7 +50,7 @@ def _list(router: APIRouter, parts: Parts, name: str, path: str, gather: Gather,
         async def render() -> str:
             return fragment(f"parts/{name}.html", **await gather(parts, asked))
 
-        return stream(list_feed(parts, f"#{name}", render))
+        return stream(list_feed(parts, f"#{name}", render, still_reads(request, parts)))
 
 
 async def _cases(parts: Parts, asked: dict[str, str]) -> dict[str, Any]:

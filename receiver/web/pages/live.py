@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from fastapi.responses import StreamingResponse
 
 from receiver.errors import GitmedicError
-from receiver.web.changes import PING, changes
+from receiver.web.changes import PING, Welcome, changes
 from receiver.web.parts import Parts
 
 LIST_SECONDS = 1.0
@@ -37,10 +37,12 @@ def piece(target: str, html: str, swap: str = "innerMorph") -> str:
     return f'<hx-partial hx-target="{target}" hx-swap="{swap}">{html}</hx-partial>'
 
 
-async def list_feed(parts: Parts, target: str, render: Callable[[], Awaitable[str]]) -> AsyncIterator[bytes]:
+async def list_feed(
+    parts: Parts, target: str, render: Callable[[], Awaitable[str]], welcome: Welcome
+) -> AsyncIterator[bytes]:
     """A list, each time that it looks different."""
     known = ""
-    async with contextlib.aclosing(changes(parts, None, gather=LIST_SECONDS)) as looks:
+    async with contextlib.aclosing(changes(parts, None, welcome, gather=LIST_SECONDS)) as looks:
         async for is_change in looks:
             html = known
             if is_change:

@@ -72,6 +72,29 @@ async def test_a_stream_resumes_after_the_last_event_and_ends_with_the_server(do
             assert time.monotonic() - began < 3
 
 
+async def test_a_stream_ends_for_whoever_may_no_longer_read(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("receiver.web.changes.PING_SECONDS", 0.2)
+    case, accepts = await opened(door), {"Accept": "text/event-stream"}
+    access = door.office.store.access
+    secret = await access.create_token("leaving", "read", created_by="os:test")
+    stays = {**await door.token("read"), **accepts}
+    path = f"/api/cases/{case}/events"
+    async with serving(door) as (url, _, _), httpx.AsyncClient(base_url=url, timeout=30) as http:
+        async with (
+            http.stream("GET", path, headers={"Authorization": f"Bearer {secret}", **accepts}) as leaving,
+            http.stream("GET", path, headers=stays) as staying,
+        ):
+            await lines(staying, 1)
+            await access.revoke_token("leaving")
+            async with asyncio.timeout(10):
+                async for _ in leaving.aiter_lines():
+                    pass
+            await door.office.store.desk.note(case, Event(kind="case.note", actor="user:anna", text="second"))
+        async with http.stream("GET", path, headers={**stays, "Last-Event-ID": "1"}) as staying:
+            (second,) = await lines(staying, 1)
+            assert second["data"]["text"] == "second"
+
+
 async def test_too_much_is_refused_while_it_is_still_being_sent(door: Door) -> None:
     sent = 0
 
