@@ -18,7 +18,8 @@ async def test_a_worker_packs_the_repository(ops: OpsRepository, bare: Path) -> 
     async def sweep() -> list[str]:
         return []
 
-    office = SimpleNamespace(store=SimpleNamespace(locks=SimpleNamespace(sweep=sweep)), repo=ops)
+    store = SimpleNamespace(locks=SimpleNamespace(sweep=sweep), memory=SimpleNamespace(vectors=None))
+    office = SimpleNamespace(store=store, repo=ops)
     chores = upkeep(office)
     worker = worker_of(World(FILES, RulesPlanner()), chores=chores)
     assert not (bare / "packed-refs").exists()
