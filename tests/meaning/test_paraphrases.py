@@ -1,8 +1,8 @@
 """Do vectors of a small real model add to recall by words? Forty alerts under other names, against eighty kept cases.
 
-`make meaning` installs the model and prints the figures; without it these tests are not collected. Names in the set beside it
-are of two conventions (mixins, and rules as people write them); the pairs are ours, so the figures say what the two
-ways are good for, not how often an installation meets such a name.
+`make meaning` installs the model and prints the figures; without it these tests are not collected. Names in the set
+beside it are of two conventions (mixins, and rules as people write them); the pairs are ours, so the figures say what
+the two ways are good for, not how often an installation meets such a name.
 """
 
 from __future__ import annotations
