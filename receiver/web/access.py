@@ -10,6 +10,7 @@ import base64
 import binascii
 import contextlib
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 import structlog
@@ -127,6 +128,7 @@ class _Bounded:
             raise TooLarge
 
 
+@lru_cache(256)
 def hostname(header: str) -> str:
     """The name of a Host header, without its port."""
     try:

@@ -53,6 +53,7 @@ def create_app(parts: Parts) -> FastAPI:
 
     # FastAPI's own page would load scripts from elsewhere; ours is pages/docs.py
     app = Described(title="gitmedic", version=parts.version, docs_url=None, redoc_url=None, lifespan=lifespan)
+    app.add_middleware(alertmanager.Straight, parts=parts)
     app.add_middleware(Guarded, hosts=parts.hosts)
     app.include_router(alertmanager.routes(parts))
     app.include_router(api.routes(parts))
