@@ -100,7 +100,7 @@ async def advance(case: Case, p: Ports) -> Case:  # noqa: C901 - one line per ki
         case Triaged():
             return await investigate(case, repo=p.repo, facts=p.facts, proof=p.proof, ledger=p.ledger, memory=p.memory)
         case Investigated():
-            return await plan(case, repo=p.repo, planner=p.planner)
+            return await plan(case, repo=p.repo, planner=p.planner, ledger=p.ledger)
         case Planned():
             return await guard(case, repo=p.repo, ledger=p.ledger)
         case Vetted():

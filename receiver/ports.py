@@ -16,7 +16,7 @@ from receiver.domain.alert import Alert
 from receiver.domain.case import Case, Closed, Planned
 from receiver.domain.entity import Entity
 from receiver.domain.fact import Fact
-from receiver.domain.history import History, Past
+from receiver.domain.history import History, Past, Track
 from receiver.domain.inventory import Inventory
 from receiver.domain.landing import Landing, Trees
 from receiver.domain.memory import Precedent
@@ -105,6 +105,9 @@ class Ledger(Protocol):
 
     async def past(self, alert: Alert, entity: Entity | None, case: str) -> Past:
         """How earlier cases of this alert name on this entity ended."""
+
+    async def track(self, alertname: str, playbook: str) -> Track:
+        """What became of this playbook's earlier runs for this alert name, on anything."""
 
     async def now(self) -> datetime:
         """The database's clock, which alone decides expiry."""

@@ -208,6 +208,8 @@ def _print(case: dict[str, Any]) -> None:
         field("plan", f"{plan.get('playbook') or plan.get('action')}: {plan.get('why')}")
         for name, value in (plan.get("params") or {}).items():
             field("", f"{name} = {value}")
+        if case.get("track"):
+            field("track record", case["track"]["said"])
         _print_decision(plan, case.get("attempts") or ())
     _print_similar(case)
     if proposal:

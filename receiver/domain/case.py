@@ -17,6 +17,7 @@ from pydantic import Field, TypeAdapter
 from receiver.domain.alert import Alert
 from receiver.domain.entity import Entity
 from receiver.domain.fact import Fact
+from receiver.domain.history import Track
 from receiver.domain.memory import Precedent
 from receiver.domain.outcome import Mode, Outcome, Risk
 from receiver.domain.plan import Attempt, Plan
@@ -60,6 +61,7 @@ class _Investigated(_Triaged):
 class _Planned(_Investigated):
     plan: Plan
     attempts: tuple[Attempt, ...] = ()
+    track: Track | None = None  #: of the chosen playbook, when it was chosen; none for a dispatched run
     requested_by: str = "system"  #: actor: `system`, `user:<name>`, `token:<name>`, `os:<name>`
 
 
@@ -104,6 +106,7 @@ class _Ended(_Case):
     confirmation: Confirmation | None = None
     plan: Plan | None = None
     attempts: tuple[Attempt, ...] = ()
+    track: Track | None = None
     requested_by: str = "system"
     runfile: RunFile | None = None
     risk: Risk | None = None

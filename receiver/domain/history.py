@@ -29,6 +29,22 @@ class Past(Record):
     self_resolved: int = 0  #: proved gone within 30 days before anything ran
 
 
+class Track(Record):
+    """What became of a playbook's earlier runs for one alert name: the only confidence that is shown."""
+
+    fixed: int = 0  #: proved
+    not_fixed: int = 0  #: still firing after it, no data, failed or interrupted
+    not_run: int = 0  #: proposed, and rejected, expired or overtaken
+
+    @property
+    def said(self) -> str:
+        """One sentence."""
+        runs = self.fixed + self.not_fixed
+        if not runs:
+            return "never run for this alert before" + (f", {self.not_run} times proposed" if self.not_run else "")
+        return f"fixed this alert in {self.fixed} of {runs} run{'s' if runs > 1 else ''} before"
+
+
 def facts_of(past: Past, at: datetime) -> tuple[Fact, ...]:
     """The past as facts of kind `history.*`, counted by us and therefore trusted; nothing is said of zero."""
     counts: tuple[tuple[str, Mapping[str, int]], ...] = (

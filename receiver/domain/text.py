@@ -31,6 +31,7 @@ def proposal_body(case: Rehearsed, playbook: Playbook) -> str:
         f"**{playbook.title}** (`{playbook.id}`, risk {playbook.risk}) on {_names(case.runfile.targets)}.",
         "",
         f"Why: {_why(case)}",
+        *(["", f"Track record: {case.track.said}."] if case.track is not None else []),
         "",
         "| parameter | value |",
         "|---|---|",

@@ -37,6 +37,7 @@ def case_view(
         "memories": body.get("memories") or [],
         "attempts": body.get("attempts") or [],
         "plan": body.get("plan"),
+        "track": body.get("track") and {**body["track"], "said": _track_said(case)},
         "requested_by": body.get("requested_by"),
         "policy": body.get("guard") or [],
         "runfile": body.get("runfile"),
@@ -54,6 +55,11 @@ def case_view(
             "due_at": row["due_at"],
         },
     }
+
+
+def _track_said(case: Case) -> str:
+    track = getattr(case, "track", None)
+    return track.said if track is not None else ""
 
 
 def run_view(attempts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

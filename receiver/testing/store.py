@@ -10,7 +10,7 @@ from typing import Any, Literal
 from receiver.domain.alert import Alert
 from receiver.domain.case import Case, Closed, Planned
 from receiver.domain.entity import Entity
-from receiver.domain.history import History, Past
+from receiver.domain.history import History, Past, Track
 from receiver.domain.outcome import Role
 from receiver.domain.policyfile import Limits
 from receiver.domain.run import RunEvent, RunResult
@@ -181,6 +181,19 @@ class FakeLedger:
                 name = (one.plan.playbook if one.plan else "") or ""
                 counts[what][name] = counts[what].get(name, 0) + 1
         return Past(self_resolved=sum(counts.pop("self_resolved").values()), **counts)
+
+    async def track(self, alertname: str, playbook: str) -> Track:
+        """Counted over what was learned."""
+        ends = [
+            str(case.outcome)
+            for case in self.learned
+            if case.alert and case.alert.name == alertname and case.plan and case.plan.playbook == playbook
+        ]
+        return Track(
+            fixed=ends.count("fixed"),
+            not_fixed=sum(ends.count(one) for one in ("not_fixed", "no_data", "failed", "interrupted")),
+            not_run=sum(ends.count(one) for one in ("rejected", "expired", "superseded", "self_resolved")),
+        )
 
     async def take_slot(self, case: str, limits: Limits) -> str | None:
         """Never more than the limit."""

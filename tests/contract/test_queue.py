@@ -9,7 +9,7 @@ import pytest
 from receiver.domain.alert import Alert
 from receiver.domain.case import Approved, Closed, Proposed
 from receiver.domain.entity import Entity
-from receiver.domain.history import History, Past
+from receiver.domain.history import History, Past, Track
 from receiver.domain.outcome import Outcome, Role
 from receiver.domain.plan import Plan
 from receiver.domain.policyfile import Limits
@@ -107,6 +107,25 @@ async def test_how_earlier_cases_ended_is_counted(stores: Stores, outcome: Outco
     assert await stores.ledger.past(alert, entity, new_id()) == Past()
     elsewhere = alert.model_copy(update={"source": "other"})
     assert await stores.ledger.past(elsewhere, None, new_id()) == Past()
+
+
+@pytest.mark.parametrize(
+    ("outcome", "track"),
+    [
+        (Outcome.FIXED, Track(fixed=1)), (Outcome.NO_DATA, Track(not_fixed=1)), (Outcome.REJECTED, Track(not_run=1)),
+        (Outcome.REFUSED, Track()),
+    ],
+)  # fmt: skip
+async def test_the_track_record_is_of_alert_and_playbook(stores: Stores, outcome: Outcome, track: Track) -> None:
+    await stores.inbox.store([post("A")])
+    lease = await stores.claim()
+    plan = Plan(action="playbook", playbook="web_restart", why="w")
+    assert await stores.ledger.track("A", "web_restart") == Track()
+    closed = lease.case.end(outcome, "because", plan=plan).become(Closed)
+    await stores.ledger.learn(closed)
+    await stores.ledger.learn(closed)
+    assert await stores.ledger.track("A", "web_restart") == track
+    assert await stores.ledger.track("A", "web_stop") == await stores.ledger.track("B", "web_restart") == Track()
 
 
 async def test_a_storm_is_counted_and_its_first_case_named(stores: Stores) -> None:

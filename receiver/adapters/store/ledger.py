@@ -16,7 +16,7 @@ from receiver.adapters.store.queries import load
 from receiver.domain.alert import Alert
 from receiver.domain.case import Closed
 from receiver.domain.entity import Entity
-from receiver.domain.history import History, Past
+from receiver.domain.history import History, Past, Track
 from receiver.domain.policyfile import Limits
 from receiver.errors import Refused
 
@@ -129,14 +129,9 @@ class PostgresLedger:
             raise Refused("reading the adopted revision: none was ever adopted", next_step="gitmedic init DIR")
         return str(row["commit"])
 
-    async def track(self, alertname: str) -> list[dict[str, Any]]:
-        """How often each playbook ended how for this alert name."""
-        with translated("reading the track record"):
-            async with self._pool.connection() as connection:
-                cursor = connection.cursor(row_factory=dict_row)
-                await cursor.execute(SQL["track"], {"alertname": alertname})
-                rows: list[dict[str, Any]] = await cursor.fetchall()
-                return rows
+    async def track(self, alertname: str, playbook: str) -> Track:
+        """What became of this playbook's earlier runs for this alert name, on anything."""
+        return Track(**await self._one("track", alertname=alertname, playbook=playbook))
 
     async def _one(self, name: str, **values: Any) -> dict[str, Any]:
         row = await self._row(name, **values)

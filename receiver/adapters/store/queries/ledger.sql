@@ -82,8 +82,10 @@ UPDATE installation SET paused = %(why)s;
 SELECT commit, old, actor, at FROM adoptions ORDER BY id DESC LIMIT 1;
 
 -- name: track
-SELECT playbook, outcome, count(*) AS count, max(at) AS last_at
-FROM track_record WHERE alertname = %(alertname)s GROUP BY playbook, outcome ORDER BY playbook, outcome;
+SELECT count(*) FILTER (WHERE outcome = 'fixed') AS fixed,
+       count(*) FILTER (WHERE outcome IN ('not_fixed', 'no_data', 'failed', 'interrupted')) AS not_fixed,
+       count(*) FILTER (WHERE outcome IN ('rejected', 'expired', 'superseded', 'self_resolved')) AS not_run
+FROM track_record WHERE alertname = %(alertname)s AND playbook = %(playbook)s;
 
 -- name: fresh_since
 SELECT since FROM installation;
