@@ -32,6 +32,7 @@ from receiver.errors import Broken
 from receiver.evidence import Grounds
 from receiver.ports import (
     Branches,
+    Chronicle,
     Clearance,
     Clock,
     Event,
@@ -67,6 +68,7 @@ class Ports:
 
     clock: Clock
     ledger: Ledger
+    chronicle: Chronicle
     gate: Gate
     runs: Runs
     locks: Locks
@@ -98,9 +100,11 @@ async def advance(case: Case, p: Ports) -> Case:  # noqa: C901 - one line per ki
         case Received():
             return await triage(case, repo=p.repo, ledger=p.ledger)
         case Triaged():
-            return await investigate(case, repo=p.repo, facts=p.facts, proof=p.proof, ledger=p.ledger, memory=p.memory)
+            return await investigate(
+                case, repo=p.repo, facts=p.facts, proof=p.proof, ledger=p.ledger, chronicle=p.chronicle, memory=p.memory
+            )
         case Investigated():
-            return await plan(case, repo=p.repo, planner=p.planner, ledger=p.ledger)
+            return await plan(case, repo=p.repo, planner=p.planner, chronicle=p.chronicle)
         case Planned():
             return await guard(case, repo=p.repo, ledger=p.ledger)
         case Vetted():

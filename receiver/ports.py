@@ -103,12 +103,6 @@ class Ledger(Protocol):
     ) -> History:
         """What is known about this alert and its entity, without the case itself."""
 
-    async def past(self, alert: Alert, entity: Entity | None, case: str) -> Past:
-        """How earlier cases of this alert name on this entity ended."""
-
-    async def track(self, alertname: str, playbook: str) -> Track:
-        """What became of this playbook's earlier runs for this alert name, on anything."""
-
     async def now(self) -> datetime:
         """The database's clock, which alone decides expiry."""
 
@@ -136,6 +130,16 @@ class Embedder(Protocol):
 
     async def embed(self, texts: Sequence[str], *, query: bool) -> list[list[float]]:
         """One finite vector of length 1 per text, in order; `query`: what is looked for, else what is kept."""
+
+
+class Chronicle(Protocol):
+    """How earlier cases ended: measured outcomes only."""
+
+    async def past(self, alert: Alert, entity: Entity | None, case: str) -> Past:
+        """How earlier cases of this alert name on this entity ended."""
+
+    async def track(self, alertname: str, playbook: str) -> Track:
+        """What became of this playbook's earlier runs for this alert name, on anything."""
 
 
 class Gate(Protocol):

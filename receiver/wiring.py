@@ -235,6 +235,7 @@ async def work(settings: Settings, roles: Sequence[Role], site: str = "") -> Non
         ports = Ports(
             clock=clock,
             ledger=store.ledger,
+            chronicle=store.ledger,
             gate=store.ledger,
             runs=store.runs,
             locks=store.locks,

@@ -154,7 +154,7 @@ async def proposed(door: Door, **labels: str) -> Proposed:
     proof = FakeProof()
     proof.verdict = Verdict.STILL_FIRING
     ports = Ports(
-        clock=clock, ledger=store.ledger, gate=store.ledger, runs=store.runs, locks=store.locks,
+        clock=clock, ledger=store.ledger, chronicle=store.ledger, gate=store.ledger, runs=store.runs, locks=store.locks,
         repo=door.office.repo, branches=door.office.repo, forge=door.office.forge, proof=proof,
         facts=FakeFacts(clock), memory=store.memory, planner=RulesPlanner(),
         runner=FakeRunner(clock), notifier=FakeNotifier(), instance="test",

@@ -82,7 +82,7 @@ def read_delivery(body: bytes, *, source: str, drop_labels: frozenset[str] = fro
     `drop_labels` (replica labels) are removed before the identity is computed.
     """
     try:
-        payload = json.loads(body.decode("utf-8", "replace"), parse_constant=_no_constant)
+        payload = _JSON.decode(body.decode("utf-8", "replace"))
     except (ValueError, RecursionError) as error:
         return Delivery(alerts=(), unreadable=(Unreadable(position=-1, reason=f"not JSON: {error}"[:200]),))
     if not isinstance(payload, dict) or not isinstance(payload.get("alerts"), list):
@@ -119,6 +119,9 @@ def fingerprint_of(labels: Mapping[str, str]) -> str:
 
 def _no_constant(name: str) -> Any:
     raise ValueError(f"the constant {name} is not JSON")
+
+
+_JSON = json.JSONDecoder(parse_constant=_no_constant)
 
 
 def _merged(alerts: list[Alert]) -> tuple[Alert, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from receiver.domain.case import Ended, Investigated, Planned
 from receiver.domain.outcome import Outcome
 from receiver.domain.question import Question, offers_of
-from receiver.ports import Ledger, Planner, Repo
+from receiver.ports import Chronicle, Planner, Repo
 
 _ENDS = {
     "diagnose": Outcome.DIAGNOSED,
@@ -14,7 +14,7 @@ _ENDS = {
 }
 
 
-async def plan(case: Investigated, *, repo: Repo, planner: Planner, ledger: Ledger) -> Planned | Ended:
+async def plan(case: Investigated, *, repo: Repo, planner: Planner, chronicle: Chronicle) -> Planned | Ended:
     """Ask the planner; only the plan to run a playbook goes on."""
     revision = await repo.revision(case.revision)
     question = Question(
@@ -23,7 +23,7 @@ async def plan(case: Investigated, *, repo: Repo, planner: Planner, ledger: Ledg
     )  # fmt: skip
     chosen, attempts = await planner.plan(question)
     if chosen.action == "playbook":
-        track = await ledger.track(case.alert.name, chosen.playbook or "")
+        track = await chronicle.track(case.alert.name, chosen.playbook or "")
         return case.become(Planned, plan=chosen, attempts=tuple(attempts), track=track)
     outcome = _ENDS[chosen.action]
     return case.end(outcome, chosen.why, plan=chosen, attempts=tuple(attempts))

@@ -122,7 +122,7 @@ def _severity(case: Case) -> int:
 
 
 class FakeLedger:
-    """The Ledger and Gate ports over the fake rows."""
+    """The Ledger, Chronicle and Gate ports over the fake rows."""
 
     def __init__(self, clock: Clock, cases: FakeCases) -> None:
         self._clock, self._cases = clock, cases

@@ -35,6 +35,7 @@ class World:
         self.ports = Ports(
             clock=self.clock,
             ledger=self.ledger,
+            chronicle=self.ledger,
             gate=self.ledger,
             runs=self.runs,
             locks=self.locks,

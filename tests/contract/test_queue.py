@@ -1,4 +1,4 @@
-"""What the store promises to workers beyond a single claim: Cases, Ledger, Gate, Runs, Clearances, Locks."""
+"""What the store promises to workers beyond a single claim: Cases, Ledger, Chronicle, Gate, Runs, Clearances, Locks."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from receiver.cli.cases import _print
+from receiver.domain.history import Track
 from receiver.domain.plan import Attempt, Candidate, Plan
 from receiver.domain.text import proposal_body
 from receiver.testing import World
@@ -62,10 +63,11 @@ async def test_a_plan_of_the_rules_has_no_such_lines() -> None:
 async def test_the_page_and_the_terminal_say_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     _, case = await proposed()
     body = case.model_dump(mode="json")
+    body["track"] = {"said": Track(fixed=3, not_fixed=1).said}
     page = fragment("case/plan.html", case={**body, "policy": [], "approval": None}, playbook=None)
     for said in (
         "<strong>fast</strong> for 0.0004 USD", 'href="#fact-f1"', "no answer within 8 s", "prompt 0123456789ab",
-        "(timeout)", "web_stop", "In the model's own words",
+        "(timeout)", "web_stop", "In the model's own words", "Track record: fixed this alert in 3 of 4 runs before.",
     ):  # fmt: skip
         assert said in page, said
     assert "0.97" not in page
@@ -76,5 +78,6 @@ async def test_the_page_and_the_terminal_say_the_same(capsys: pytest.CaptureFixt
         "moved on: no answer within 8 s",
         "web_stop: offered",
         "not checked",
+        "fixed this alert in 3 of 4 runs",
     ):
         assert said in told, said
