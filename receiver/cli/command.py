@@ -150,6 +150,21 @@ def working(text: str) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def counting(text: str, total: int) -> Iterator[Callable[[], None]]:
+    """A progress bar on a terminal for work whose length is known; what it gives is called once for each piece done."""
+    if given().json or not sys.stderr.isatty():
+        yield lambda: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True, highlight=False), transient=True) as bar:
+        task = bar.add_task(text, total=total)
+        yield lambda: bar.advance(task)
+
+
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """A table for people; what comes from outside loses its control characters and its markup."""
     from rich.console import Console

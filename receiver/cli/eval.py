@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from receiver.cli.command import clean, command, given, line, run_async, say, show, table, working
+from receiver.cli.command import clean, command, counting, given, line, run_async, say, show, table
 from receiver.cli.exits import Code
 from receiver.cli.open import settings
 from receiver.errors import Refused
@@ -52,8 +53,8 @@ async def _evaluate(file: Path, tier: str, catalog_file: Path | None, repeat: in
     scenarios = read_scenarios(_content(file), where=str(file))
     catalog = catalog_of(file, catalog_file)
     async with open_planner(settings(), tier) as planner:
-        with working(f"asking {tier} about {len(scenarios)} scenarios"):
-            runs = await _ask(scenarios, catalog, planner, repeat)
+        with counting(f"asking {tier}", len(scenarios) * repeat) as done:
+            runs = await _ask(scenarios, catalog, planner, repeat, done)
     if not given().json:
         rows = [(kind, *_cells(one.model_dump())) for kind, one in by_kind(runs).items()]
         table(_COLUMNS, rows)
@@ -75,7 +76,9 @@ def _code(runs: list[Run]) -> Code:
     return Code.FAILED if any(run.score.unsafe for run in runs) else Code.OK
 
 
-async def _ask(scenarios: tuple[Scenario, ...], catalog: Catalog, planner: Planner, repeat: int) -> list[Run]:
+async def _ask(
+    scenarios: tuple[Scenario, ...], catalog: Catalog, planner: Planner, repeat: int, done: Callable[[], None]
+) -> list[Run]:
     from receiver.domain.scenario import question_of
     from receiver.domain.score import run_of
 
@@ -86,6 +89,7 @@ async def _ask(scenarios: tuple[Scenario, ...], catalog: Catalog, planner: Plann
             began = time.monotonic()
             plan, attempts = await planner.plan(question)
             runs.append(run_of(scenario, plan, attempts, catalog, time.monotonic() - began))
+            done()
     return runs
 
 

@@ -1,6 +1,10 @@
 """The pure parts of commands: parameters, test alerts, proposed jobs, who may speak at a terminal."""
 
+import contextlib
 import io
+import os
+import pty
+import subprocess
 import sys
 
 import pytest
@@ -8,7 +12,7 @@ import pytest
 from receiver import starter
 from receiver.cli.alerts import payload
 from receiver.cli.cases import read_params
-from receiver.cli.command import working
+from receiver.cli.command import counting, working
 from receiver.cli.people import at_terminal, named, typed
 from receiver.config import load
 from receiver.doctor import proposed_jobs
@@ -108,3 +112,22 @@ def test_a_sign_of_life_is_for_terminals_only(capsys):
     with working("taking long"):
         pass
     assert capsys.readouterr().err == ""
+
+
+def test_a_bar_is_for_terminals_only(capsys):
+    with counting("asking", 2) as done:
+        done()
+    assert capsys.readouterr().err == ""
+
+
+def test_a_bar_shows_how_much_is_done():
+    code = "from receiver.cli.command import counting\nwith counting('asking', 2) as done:\n done()\n done()\n"
+    ours, theirs = pty.openpty()
+    with subprocess.Popen([sys.executable, "-c", code], stderr=theirs, env={**os.environ, "TERM": "xterm"}) as process:
+        os.close(theirs)
+        said = b""
+        with contextlib.suppress(OSError):  # how a terminal says that nobody writes any more
+            while part := os.read(ours, 4096):
+                said += part
+    os.close(ours)
+    assert process.returncode == 0 and b"asking" in said and b"2/2" in said
