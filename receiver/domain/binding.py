@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from receiver.domain.entity import Entity
 from receiver.domain.fact import Fact
+from receiver.domain.holds import Scene, passes_alone
 from receiver.domain.outcome import Risk
 from receiver.domain.plan import Action, Candidate, Plan
 from receiver.domain.playbook import Playbook, check_params
@@ -108,6 +109,12 @@ def _is_own(question: Question, playbook: Playbook, param: str, fact: Fact) -> b
     kinds = playbook.fillers(param)
     values = {one.value for one in question.facts if one.kind in kinds and one.trusted}
     return len(values) == 1 or fact.value in question.alert.labels.values()
+
+
+def _is_settled(question: Question) -> bool:
+    """Whether the rules, too, say that nothing has to be done: a model alone talks no critical alert away."""
+    playbooks = frozenset(question.catalog.playbooks)
+    return passes_alone(Scene(alert=question.alert, facts=question.facts, playbooks=playbooks))
 
 
 def _names(entity: Entity, playbook: Playbook) -> set[str]:
@@ -207,7 +214,7 @@ def _plan(
         why = f"tier {tier} chose {playbook.id}; every parameter comes from one trusted fact or an offered choice"
         if not vouched and playbook.risk is not Risk.LOW:
             action, why = "notify", f"tier {tier} chose {playbook.id} (risk {playbook.risk}) without a trusted fact"
-    elif action == "none" and question.alert.severity_rank == 0:
+    elif action == "none" and question.alert.severity_rank == 0 and not _is_settled(question):
         action, why = "notify", f"tier {tier} would do nothing; somebody hears of a critical alert all the same"
     taken = playbook is not None and action == "playbook"
     others = [

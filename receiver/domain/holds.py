@@ -62,6 +62,12 @@ def first_hold(scene: Scene) -> tuple[Hold, Held] | None:
     return None
 
 
+def passes_alone(scene: Scene) -> bool:
+    """Whether a row says that it passes by itself or is meant: then nothing has to be done."""
+    found = first_hold(scene)
+    return found is not None and found[0].action == "none"
+
+
 def _telling(facts: Sequence[Fact], wanted: str, unless: str = "") -> tuple[Fact, ...]:
     """The facts with a clause that has the pattern, does not deny it, and has not the other one."""
     found = []

@@ -20,11 +20,11 @@ from receiver.domain.condition import text_of
 from receiver.domain.entity import Entity
 from receiver.domain.fact import Fact
 from receiver.domain.inventory import Host, Inventory
-from receiver.domain.outcome import Mode
+from receiver.domain.outcome import Mode, Risk
 from receiver.domain.pick import bare
 from receiver.domain.plan import Action, Offer
 from receiver.domain.playbook import Catalog
-from receiver.domain.policyfile import Policy
+from receiver.domain.policyfile import Policy, Rule
 from receiver.domain.proof import Confirmation
 from receiver.domain.question import Question
 from receiver.domain.record import Record
@@ -116,6 +116,10 @@ def read_scenarios(content: bytes, *, where: str) -> tuple[Scenario, ...]:
     return tuple(found)
 
 
+#: what a policy would not let pass is no question of an evaluation; no model is offered what is critical all the same
+_EVERY_RISK = Rule(name="evaluation", max_risk=Risk.HIGH)
+
+
 def question_of(scenario: Scenario, catalog: Catalog) -> Question:
     """What a planner is asked about it."""
     alert = _alert(scenario.alert)
@@ -125,8 +129,9 @@ def question_of(scenario: Scenario, catalog: Catalog) -> Question:
     names = {str(fact.value) for fact in facts if fact.kind == "host" and fact.trusted}
     hosts = {name: Host(name=name, address=name) for name in names | ({entity.host} if entity else set())}
     revision = Revision(
-        commit="0" * 40, catalog=catalog, inventory=Inventory(hosts=hosts), policy=Policy(mode=Mode.PROPOSE)
-    )
+        commit="0" * 40, catalog=catalog, inventory=Inventory(hosts=hosts),
+        policy=Policy(mode=Mode.PROPOSE, rules=(_EVERY_RISK,)),
+    )  # fmt: skip
     why = "the scenario says so"
     return Question(
         case=scenario.id, alert=alert, entity=entity, facts=facts, revision=revision, offers=scenario.verify,

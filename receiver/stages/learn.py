@@ -5,6 +5,7 @@ Only measured outcomes are kept; nothing that a model says about itself counts.
 
 from __future__ import annotations
 
+from receiver.domain.alert import Alert
 from receiver.domain.case import Closed, Ended, Verified
 from receiver.domain.outcome import Outcome, Verdict
 from receiver.domain.text import outcome_comment
@@ -48,10 +49,16 @@ async def learn(case: Ended | Verified, *, ledger: Ledger, memory: Memory, forge
     await memory.remember(closed)
     if closed.proposal is not None:
         await _say(closed, closed.proposal.number, forge)
-    if closed.outcome in TELL:
+    # rule S18: who let a critical alert be is told, too
+    left_alone = closed.outcome is Outcome.NOTHING_TO_DO and closed.alert is not None and _is_critical(closed.alert)
+    if closed.outcome in TELL or left_alone:
         name = closed.alert.name if closed.alert else closed.plan.playbook if closed.plan else ""
         await notifier.tell(f"{closed.outcome}: {name}", closed.why, closed.id)
     return closed
+
+
+def _is_critical(alert: Alert) -> bool:
+    return alert.severity_rank == 0 and alert.status == "firing"
 
 
 async def _say(closed: Closed, number: int, forge: Forge) -> None:

@@ -135,6 +135,9 @@ def test_nothing_to_do_on_a_critical_alert_is_told() -> None:
     nothing: dict[str, Any] = {"action": "none", "playbook": "", "binds": [], "verify": ""}
     assert bound(**nothing).action == "none"
     assert bound(question(severity="critical"), **nothing).action == "notify"
+    over = question(severity="critical")
+    over = over.model_copy(update={"alert": over.alert.model_copy(update={"status": "resolved"})})
+    assert bound(over, **nothing).action == "none"  # a rule says so too
 
 
 def test_another_action_takes_no_playbook_along() -> None:
