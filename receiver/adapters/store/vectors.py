@@ -144,6 +144,9 @@ class Vectors:
                 if not (ours and ours[0]):
                     return  # another worker does it
                 try:
+                    # once more: another worker may have been done with it a moment ago
+                    rows = await (await connection.execute(SQL["indexes"])).fetchall()
+                    found = {name: is_valid for name, is_valid in rows}
                     for name, is_valid in found.items():
                         if name != wanted or not is_valid:
                             await connection.execute(sql.SQL(SQL["drop_index"]).format(name=sql.Identifier(name)))

@@ -386,3 +386,22 @@ async def test_two_workers_at_once_do_no_harm(pool: Pool) -> None:
     await asyncio.gather(*[one.catch_up() for one in both])
     assert len(await rows(pool, "SELECT 1 AS n FROM memory_embedding")) == 30
     assert len(await rows(pool, "SELECT 1 AS n FROM pg_indexes WHERE indexname LIKE 'memory_vectors%'")) == 1
+
+
+async def test_an_index_that_came_between_look_and_lock_is_no_trouble(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(9):
+        await PostgresMemory(pool).remember(closed(f"Alert{number}"))
+    first, second = [Vectors(pool, FakeEmbedder(), batch=4, index_from=5) for _ in range(2)]
+    read = second._rows
+
+    async def late(query: Any, **values: Any) -> Any:
+        found = await read(query, **values)
+        if "pg_index" in query.as_string():
+            await first.catch_up()
+        return found
+
+    monkeypatch.setattr(second, "_rows", late)
+    await second.catch_up()
+    assert len(await rows(pool, "SELECT 1 AS n FROM pg_indexes WHERE indexname LIKE 'memory_vectors%'")) == 1
