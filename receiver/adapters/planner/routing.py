@@ -64,7 +64,8 @@ def why_strong(question: Question, settings: PlannerSettings) -> str:
 
 def second_needed(plan: Plan, tier: str, by_rule: Plan | None, risk: str, settings: PlannerSettings) -> str:
     """Why another tier must be heard before this plan is believed; empty when none must."""
-    if risk and settings.consensus.get(risk, 1) > 1:  # type: ignore[call-overload]
+    wanted = {str(name): count for name, count in settings.consensus.items()}
+    if wanted.get(risk, 1) > 1:
         return f"two tiers must agree on risk {risk}"
     if by_rule is not None and not same(plan, by_rule) and tier != settings.strong:
         return "it differs from the rule"

@@ -13,7 +13,7 @@ class Tally:
 
     def __init__(self) -> None:
         self.attempts: dict[str, Counter[str]] = defaultdict(Counter)
-        self.sums: dict[str, Counter[str]] = defaultdict(Counter)
+        self.sums: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
         self.plans: Counter[str] = Counter()
         self.baseline_usd = 0.0
         self.cost_usd = 0.0
@@ -29,8 +29,8 @@ class Tally:
         sums["tokens_in"] += attempt.tokens_in
         sums["tokens_cached"] += attempt.tokens_cached
         sums["tokens_out"] += attempt.tokens_out
-        sums["cost_usd"] += attempt.cost_usd  # type: ignore[assignment]
-        sums["seconds"] += attempt.seconds  # type: ignore[assignment]
+        sums["cost_usd"] += attempt.cost_usd
+        sums["seconds"] += attempt.seconds
         self.cost_usd += attempt.cost_usd
 
     def view(self) -> dict[str, Any]:

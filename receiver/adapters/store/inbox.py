@@ -18,7 +18,7 @@ import psycopg
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
-from receiver.adapters.store.pool import translate, translated
+from receiver.adapters.store.pool import is_at_fault, translate, translated
 from receiver.adapters.store.queries import load
 from receiver.domain.alert import Alert, Delivery, Unreadable, no_case_reason, read_delivery
 from receiver.domain.outcome import NoCase
@@ -27,8 +27,6 @@ from receiver.ports import Post, Receipt
 SQL = load("inbox")
 #: read at a time; some milliseconds
 _SLICE_BYTES = 32 << 10
-#: the statement, not the connection, is at fault: cardinality, data and integrity errors
-_DATA_ERRORS = ("21", "22", "23")
 
 
 class PostgresInbox:
@@ -57,7 +55,7 @@ class PostgresInbox:
         try:
             return await self._commit(posts, read)
         except psycopg.Error as error:
-            if (error.sqlstate or "")[:2] not in _DATA_ERRORS:
+            if not is_at_fault(error):
                 raise translate(error) from error
             if len(posts) > 1:
                 return [(await self.store([post]))[0] for post in posts]

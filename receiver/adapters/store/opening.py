@@ -1,7 +1,8 @@
 """Stored alerts become cases: by the plan role, as it looks for work, never by the front door.
 
 Decides which alert opens a case and which is a duplicate of one that is open. The front door stays as quick as its
-one commit, and a crash between the two loses nothing: an alert without a case and without a why still waits.
+one commit, and a crash between the two loses nothing: an alert without a case and without a why still waits. One that
+cannot become a case is given up with its why, and holds up none of its neighbours.
 """
 
 from __future__ import annotations
@@ -11,14 +12,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import psycopg
+import structlog
 from psycopg.rows import dict_row
 from pydantic import ValidationError
 
+from receiver.adapters.store.pool import is_at_fault
 from receiver.adapters.store.queries import load
 from receiver.domain.alert import Alert
 from receiver.domain.case import Received
 from receiver.identity import new_id
 
+log = structlog.get_logger()
 SQL = load("opening")
 #: of one commit: a storm opens its cases while the first of them are already looked at
 MOST = 500
@@ -28,10 +32,39 @@ async def open_cases(connection: psycopg.AsyncConnection[Any]) -> int:
     """Open what waits, at most `MOST`; gives how many alerts were looked at. Two workers never open one twice."""
     if await (await connection.execute(SQL["any_waiting"])).fetchone() is None:
         return 0
+    try:
+        return await _open(connection, MOST, [])
+    except psycopg.Error as error:
+        if not is_at_fault(error):
+            raise
+    return await _open_one_by_one(connection)
+
+
+async def _open_one_by_one(connection: psycopg.AsyncConnection[Any]) -> int:
+    """One of them is at fault: each has a commit of its own, and the one that fails is given up."""
+    looked = 0
+    while looked < MOST:
+        tried: list[int] = []
+        try:
+            await _open(connection, 1, tried)
+        except psycopg.Error as error:
+            if not is_at_fault(error):
+                raise
+            log.warning("alert.no_case", alerts=tried, error=str(error)[:200])
+            await connection.execute(SQL["give_up"], {"alerts": tried})
+        if not tried:
+            break
+        looked += 1
+    return looked
+
+
+async def _open(connection: psycopg.AsyncConnection[Any], most: int, tried: list[int]) -> int:
+    """One commit; `tried` learns the numbers of the alerts before anything can fail."""
     async with connection.transaction():
         cursor = connection.cursor(row_factory=dict_row)
-        await cursor.execute(SQL["waiting"], {"most": MOST})
+        await cursor.execute(SQL["waiting"], {"most": most})
         waiting = await cursor.fetchall()
+        tried += [row["id"] for row in waiting]
         given = {row["id"]: case for row in waiting if (case := _case(row)) is not None}
         unreadable = [row["id"] for row in waiting if row["id"] not in given]
         if unreadable:

@@ -20,6 +20,8 @@ from receiver.errors import Broken, GitmedicError, Unavailable
 
 #: SQLSTATE classes and codes that time or an operator mends
 _PASSING = ("08", "40", "53", "55", "57", "58")
+#: SQLSTATE classes for which what was sent is at fault, not the database: cardinality, data, integrity, a limit
+AT_FAULT = ("21", "22", "23", "54")
 #: seconds to wait for a free connection before saying so
 WAIT_SECONDS = 5.0
 #: a connection that lived so long ago is asked again before it is used
@@ -57,6 +59,11 @@ class _RecentlyChecked:
         if now - self._asked_at.get(connection, -math.inf) > _CHECK_SECONDS:
             await AsyncConnectionPool.check_connection(connection)
             self._asked_at[connection] = now
+
+
+def is_at_fault(error: psycopg.Error) -> bool:
+    """Whether the same again would fail the same way, however well the database is."""
+    return (error.sqlstate or "")[:2] in AT_FAULT
 
 
 @contextmanager

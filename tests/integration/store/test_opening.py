@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import random
+import string
 from datetime import timedelta
 
 import pytest
@@ -65,4 +67,16 @@ async def test_an_alert_that_cannot_be_read_back_holds_nobody_up(pool: Pool) -> 
         await connection.execute("UPDATE alerts SET labels = '{\"alertname\": 7}' WHERE labels->>'alertname' = 'Odd'")
     assert await cases.open_stored() == 2
     assert [tuple(row.values()) for row in await rows(pool, STATES)] == [("7", False, "unreadable"), ("A", True, None)]
+    assert await cases.open_stored() == 0
+
+
+async def test_an_alert_that_the_database_takes_as_no_case_holds_nobody_up(pool: Pool) -> None:
+    inbox, cases = PostgresInbox(pool), PostgresCases(pool)
+    # no index takes a name that is longer than a third of a page and cannot be packed
+    long = "".join(random.Random(1).choices(string.ascii_letters + string.digits, k=4000))
+    (receipt,) = await inbox.store([post("A", long, "B")])
+    assert receipt.new == 3
+    assert await cases.open_stored() == 3
+    found = {row["name"]: (row["has_case"], row["why"]) for row in await rows(pool, STATES)}
+    assert found == {"A": (True, None), "B": (True, None), long: (False, "unreadable")}
     assert await cases.open_stored() == 0
