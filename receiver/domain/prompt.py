@@ -18,11 +18,18 @@ _EXAMPLE: dict[str, Any] = {
 }  # fmt: skip
 
 
-def check_prompts(prompts: Mapping[str, str]) -> None:
-    """Every prompt file of a revision renders with what it will be given; `Invalid` names file and line."""
+def read_prompts(files: Mapping[str, bytes]) -> dict[str, str]:
+    """The prompt files of a revision, by name below `prompts/`; `Invalid` names file and line of one that does not
+    render with what it will be given."""
+    prompts = {
+        path.removeprefix("prompts/"): content.decode("utf-8", "replace")
+        for path, content in files.items()
+        if path.startswith("prompts/") and path.endswith(".j2")
+    }
     for name, text in sorted(prompts.items()):
         for playbooks in ([_EXAMPLE], []):
             check_template(name, text, {"playbooks": playbooks})
+    return prompts
 
 
 def shown_playbooks(playbooks: Iterable[Playbook]) -> list[dict[str, Any]]:

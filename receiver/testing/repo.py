@@ -10,7 +10,7 @@ from receiver.domain.inventory import read_inventory
 from receiver.domain.landing import Landing, Trees
 from receiver.domain.playbook import read_catalog
 from receiver.domain.policyfile import read_policy
-from receiver.domain.prompt import check_prompts
+from receiver.domain.prompt import read_prompts
 from receiver.domain.proposal import Proposal, PullRequest, Review
 from receiver.domain.revision import Revision
 from receiver.errors import Conflict, Invalid, Refused
@@ -52,18 +52,12 @@ class FakeRepo:
         files = self._at(commit)
         if "policy.yml" not in files:
             raise Invalid(f"revision {commit[:12]} has no such file", where="policy.yml")
-        prompts = {
-            name.removeprefix("prompts/"): data.decode()
-            for name, data in files.items()
-            if name.startswith("prompts/") and name.endswith(".j2")
-        }
-        check_prompts(prompts)
         return Revision(
             commit=commit,
             catalog=read_catalog({name: data for name, data in files.items() if name.startswith("playbooks/")}),
             inventory=read_inventory({name: data for name, data in files.items() if name.startswith("inventory/")}),
             policy=read_policy(files["policy.yml"]),
-            prompts=prompts,
+            prompts=read_prompts(files),
         )
 
     async def trees(self, commit: str, playbook_path: str) -> Trees:

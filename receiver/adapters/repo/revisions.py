@@ -16,7 +16,7 @@ from receiver.domain.inventory import read_inventory
 from receiver.domain.landing import Trees
 from receiver.domain.playbook import read_catalog
 from receiver.domain.policyfile import read_policy
-from receiver.domain.prompt import check_prompts
+from receiver.domain.prompt import read_prompts
 from receiver.domain.revision import Revision
 from receiver.errors import Invalid, Refused
 
@@ -42,18 +42,12 @@ def revision(git: Git, commit: str) -> Revision:
             where="policy.yml",
             next_step="write one; `gitmedic init` shows how it looks",
         )
-    prompts = {
-        path.removeprefix("prompts/"): data.decode("utf-8", "replace")
-        for path, data in read.items()
-        if path.startswith("prompts/") and path.endswith(".j2")
-    }
-    check_prompts(prompts)
     return Revision(
         commit=commit,
         catalog=read_catalog({path: data for path, data in read.items() if path.startswith("playbooks/")}),
         inventory=read_inventory({path: data for path, data in read.items() if path.startswith("inventory/")}),
         policy=read_policy(policy),
-        prompts=prompts,
+        prompts=read_prompts(read),
     )
 
 

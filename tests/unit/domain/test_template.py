@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from receiver.domain.prompt import check_prompts, shown_playbooks
+from receiver.domain.prompt import read_prompts, shown_playbooks
 from receiver.domain.template import MOST_CHARACTERS, render, version_of
 from receiver.errors import Invalid
 from receiver.testing import World
@@ -46,7 +46,7 @@ WRONG = [
 
 
 def test_the_shipped_prompt_is_good_and_names_every_playbook() -> None:
-    check_prompts({"plan.j2": SHIPPED})
+    assert read_prompts({"prompts/plan.j2": SHIPPED.encode(), "prompts/README.md": b"{{"}) == {"plan.j2": SHIPPED}
     text = render("plan.j2", SHIPPED, {"playbooks": shown_playbooks(CATALOG)})
     assert all(one.id in text for one in CATALOG) and "keep=C:1d|C:7d" in text and "{" not in text
     assert "none is feasible" in render("plan.j2", SHIPPED, {"playbooks": []})
@@ -56,13 +56,13 @@ def test_the_shipped_prompt_is_good_and_names_every_playbook() -> None:
 @pytest.mark.parametrize("text", HOSTILE)
 def test_a_prompt_that_does_more_is_refused(text: str) -> None:
     with pytest.raises(Invalid, match=r"prompts/plan\.j2"):
-        check_prompts({"plan.j2": text})
+        read_prompts({"prompts/plan.j2": text.encode()})
 
 
 @pytest.mark.parametrize(("text", "said"), WRONG)
 def test_a_prompt_with_an_error_is_refused_where_it_is(text: str, said: str) -> None:
     with pytest.raises(Invalid) as error:
-        check_prompts({"plan.j2": text})
+        read_prompts({"prompts/plan.j2": text.encode()})
     assert said in error.value.message and error.value.where == "prompts/plan.j2" and error.value.next_step
 
 
