@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from receiver.domain.approval import may_approve
 from receiver.domain.case import Planned, Proposed
 from receiver.domain.entity import entity_of
 from receiver.domain.outcome import Mode, Risk
 from receiver.domain.plan import Attempt, Plan
 from receiver.domain.playbook import check_params
 from receiver.domain.policyfile import Person, Policy
+from receiver.domain.quorum import may_approve
 from receiver.errors import Refused
 from receiver.identity import new_id
 from receiver.ports import Archive, Clock, Desk, Event, Repo, ReviewDesk

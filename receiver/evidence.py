@@ -10,12 +10,15 @@ from dataclasses import dataclass
 
 from receiver.domain.approval import Merge
 from receiver.domain.case import Approved, Proposed
+from receiver.domain.forge import Account, Posture, PullRequest
 from receiver.domain.inventory import targets_digest
 from receiver.domain.job import job_hosts
+from receiver.domain.outcome import Risk
+from receiver.domain.policyfile import Policy
 from receiver.domain.proof import Confirmation, Reading
-from receiver.domain.proposal import PullRequest
+from receiver.domain.quorum import approval_text, person_of
 from receiver.errors import Refused
-from receiver.ports import Branches, Gate, Ledger, Repo, Runs
+from receiver.ports import Branches, Gate, Ledger, Repo, Runs, Signatures
 
 
 @dataclass(frozen=True)
@@ -27,8 +30,10 @@ class Grounds:
     ledger: Ledger
     gate: Gate
     runs: Runs
+    signatures: Signatures
     base: str  #: the protected branch
-    bot: str  #: our own account
+    bot: Account  #: our own account
+    repository: str  #: the forge's own number of the repository
     forge: str  #: the forge's name
 
     async def gather(
@@ -40,6 +45,7 @@ class Grounds:
         confirmation: Confirmation | None = None,
         reading: Reading | None = None,
         isolation: str | None = None,
+        posture: Posture | None = None,
     ) -> Merge:
         """The evidence about one merge; what is not given stays unasked."""
         vetted = await self.repo.revision(case.revision)
@@ -63,6 +69,7 @@ class Grounds:
             policy=vetted.policy,
             forge=self.forge,
             bot=self.bot,
+            repository=self.repository,
             base=self.base,
             pull_request=pull_request,
             landing=landing,
@@ -72,11 +79,37 @@ class Grounds:
             fresh=approved_at is not None and approved_at >= await self.gate.fresh_since(),
             paused=await self.gate.paused(),
             isolation=isolation,
+            posture=posture,
+            signed_by=await self._signed_by(case, vetted.policy, pull_request),
+            labels=dict(case.alert.labels) if case.alert else {},
             sites=tuple({vetted.inventory.hosts[name].site for name in case.runfile.targets}),
             confirmation=confirmation,
             reading=reading,
             has_alert=case.alert is not None,
         )
+
+    async def _signed_by(self, case: Proposed | Approved, policy: Policy, pull: PullRequest | None) -> tuple[str, ...]:
+        """People whose signature over this head holds by the keys of the policy; where it came from does not matter."""
+        if case.risk.rank < Risk.HIGH.rank:
+            return ()
+        given = [(one.person, one.text) for one in case.approval.signatures] if isinstance(case, Approved) else []
+        for review in pull.reviews if pull is not None else ():
+            person = person_of(policy, review.by)
+            if person is not None and review.verdict == "approve" and review.signature:
+                given.append((person.name, review.signature))
+        keys = {person.name: person.ssh_keys for person in policy.people}
+        text = self.approval_text(case)
+        return tuple(
+            sorted({name for name, one in given if await self.signatures.is_by(text, one, keys.get(name, ()))})
+        )
+
+    def approval_text(self, case: Proposed | Approved) -> str:
+        """What is signed for this proposal."""
+        proposal = case.proposal
+        return approval_text(
+            repository=self.repository, number=proposal.number, head_sha=proposal.head_sha,
+            run=proposal.run_id, sha256=proposal.sha256,
+        )  # fmt: skip
 
 
 def hold_seconds(for_seconds: float, interval_seconds: float) -> float:

@@ -8,7 +8,7 @@ The only place that reports: every step becomes an event of the case, a log line
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import assert_never
 
 from receiver.domain.case import (
@@ -26,6 +26,7 @@ from receiver.domain.case import (
     Verified,
     Vetted,
 )
+from receiver.domain.forge import Account, bot_account
 from receiver.domain.outcome import Role
 from receiver.domain.text import step_said
 from receiver.errors import Broken
@@ -39,6 +40,7 @@ from receiver.ports import (
     Facts,
     Forge,
     Gate,
+    Hosting,
     Ledger,
     Locks,
     Memory,
@@ -48,6 +50,7 @@ from receiver.ports import (
     Repo,
     Runner,
     Runs,
+    Signatures,
 )
 from receiver.stages.approve import approve
 from receiver.stages.clear import clear
@@ -75,6 +78,8 @@ class Ports:
     repo: Repo
     branches: Branches
     forge: Forge
+    hosting: Hosting
+    signatures: Signatures
     proof: Proof
     facts: Facts
     memory: Memory
@@ -83,14 +88,15 @@ class Ports:
     notifier: Notifier
     instance: str
     base: str = "main"
-    bot: str = "gitmedic"
+    bot: Account = field(default_factory=bot_account)
+    repository: str = "local"
 
     @property
     def grounds(self) -> Grounds:
         """Where the approval checks look, the same for all who ask."""
         return Grounds(
             repo=self.repo, branches=self.branches, ledger=self.ledger, gate=self.gate, runs=self.runs,
-            base=self.base, bot=self.bot, forge=self.forge.name,
+            signatures=self.signatures, base=self.base, bot=self.bot, repository=self.repository, forge=self.forge.name,
         )  # fmt: skip
 
 
@@ -112,7 +118,7 @@ async def advance(case: Case, p: Ports) -> Case:  # noqa: C901 - one line per ki
         case Rehearsed():
             return await propose(case, repo=p.repo, branches=p.branches, forge=p.forge, base=p.base)
         case Proposed():
-            return await approve(case, grounds=p.grounds, forge=p.forge, proof=p.proof)
+            return await approve(case, grounds=p.grounds, forge=p.forge, hosting=p.hosting, proof=p.proof)
         case Approved():
             return await execute(case, grounds=p.grounds, runner=p.runner, locks=p.locks, instance=p.instance)
         case Executed():
@@ -127,7 +133,7 @@ async def advance(case: Case, p: Ports) -> Case:  # noqa: C901 - one line per ki
 
 async def clearance(case: Approved, p: Ports) -> Clearance:
     """Role plan's word for the executor that asks."""
-    return await clear(case, grounds=p.grounds, forge=p.forge, proof=p.proof)
+    return await clear(case, grounds=p.grounds, forge=p.forge, hosting=p.hosting, proof=p.proof)
 
 
 def role_of(case: Case) -> Role:

@@ -31,6 +31,7 @@ from receiver.adapters.planner.tiers import TieredPlanner
 from receiver.adapters.proof.sources import Sources
 from receiver.adapters.repo.git import OpsRepository
 from receiver.adapters.runner.ansible import AnsibleRunner
+from receiver.adapters.signature.sshsig import SshSignatures
 from receiver.adapters.store.access import PostgresAccess
 from receiver.adapters.store.archive import PostgresArchive
 from receiver.adapters.store.cases import PostgresCases
@@ -55,6 +56,7 @@ from receiver.domain.alert import Alert
 from receiver.domain.entity import Entity
 from receiver.domain.history import Past
 from receiver.domain.outcome import Role
+from receiver.domain.quorum import NAMESPACE
 from receiver.domain.run import Job, RunEvent, RunResult
 from receiver.doors import Doors
 from receiver.errors import Broken, Retry
@@ -242,6 +244,8 @@ async def work(settings: Settings, roles: Sequence[Role], site: str = "") -> Non
             repo=office.repo,
             branches=office.repo,
             forge=office.forge,
+            hosting=office.forge,
+            signatures=SshSignatures(NAMESPACE),
             proof=sources,
             facts=GatherFacts(sources, clock),
             memory=store.memory,

@@ -23,6 +23,7 @@ from receiver.domain.outcome import Role, Verdict
 from receiver.pipeline import Ports, advance, event_of, role_of
 from receiver.ports import Receipt
 from receiver.testing.outside import FakeFacts, FakeNotifier, FakeProof, FakeRunner
+from receiver.testing.repo import FakeSignatures
 from receiver.web import server
 from receiver.web.app import create_app
 from receiver.web.hooks.commit import GroupCommit
@@ -155,7 +156,8 @@ async def proposed(door: Door, **labels: str) -> Proposed:
     proof.verdict = Verdict.STILL_FIRING
     ports = Ports(
         clock=clock, ledger=store.ledger, chronicle=store.ledger, gate=store.ledger, runs=store.runs, locks=store.locks,
-        repo=door.office.repo, branches=door.office.repo, forge=door.office.forge, proof=proof,
+        repo=door.office.repo, branches=door.office.repo, forge=door.office.forge, hosting=door.office.forge,
+        signatures=FakeSignatures(), proof=proof,
         facts=FakeFacts(clock), memory=store.memory, planner=RulesPlanner(),
         runner=FakeRunner(clock), notifier=FakeNotifier(), instance="test",
     )  # fmt: skip

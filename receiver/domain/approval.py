@@ -9,11 +9,13 @@ from __future__ import annotations
 from datetime import datetime
 from hashlib import sha256
 
+from receiver.domain.forge import Account, Posture, PullRequest
 from receiver.domain.landing import Landing
 from receiver.domain.outcome import Outcome, Risk, Verdict
-from receiver.domain.policyfile import Person, Policy
+from receiver.domain.policyfile import Policy
 from receiver.domain.proof import Confirmation, Reading
-from receiver.domain.proposal import Proposal, PullRequest, Review
+from receiver.domain.proposal import Proposal
+from receiver.domain.quorum import Vote, actors, may_approve, missing
 from receiver.domain.record import Record
 from receiver.domain.run import JobHost
 from receiver.domain.runfile import RunFile, read_runfile
@@ -31,7 +33,8 @@ class Merge(Record):
     requested_by: str
     policy: Policy  #: in force before the merge
     forge: str
-    bot: str
+    bot: Account
+    repository: str = "local"  #: the forge's own number of ours
     base: str  #: name of the protected branch
     pull_request: PullRequest | None = None
     landing: Landing | None = None
@@ -39,6 +42,9 @@ class Merge(Record):
     hosts: tuple[JobHost, ...] = ()
     begun: bool = False  #: a run of this file was begun before
     fresh: bool = True  #: approved by and for this instance, which never fell silent
+    posture: Posture | None = None
+    signed_by: tuple[str, ...] = ()  #: people whose signature over this head was verified here and now
+    labels: dict[str, str] = {}  #: of the alert
     paused: str | None = None
     lock_holder: str | None = None
     isolation: str | None = None
@@ -58,16 +64,19 @@ def _landing(merge: Merge) -> Landing:
     return merge.landing
 
 
-def signed_hook(merge: Merge) -> str | None:
-    """A hook only wakes; on the local forge there is none."""
-    return NotHere(f"not on this forge: {merge.forge} sends no hooks") if merge.forge == "local" else None
+def is_here(merge: Merge) -> str | None:
+    """A hook only wakes: its signature is checked at the door, and all that it says is read again here."""
+    if merge.forge == "local":
+        return NotHere(f"not on this forge: {merge.forge} sends no hooks")
+    repository = _pull_request(merge).repository
+    return None if repository == merge.repository else f"it is of repository {repository}, not of {merge.repository}"
 
 
 def is_ours(merge: Merge) -> str | None:
-    """The pull request is the one we opened, by our own account."""
-    pull = _pull_request(merge)
-    if pull.number != merge.proposal.number or pull.author != merge.bot:
-        return f"pull request {pull.number} is by {pull.author!r}, not by {merge.bot!r}"
+    """The pull request is the one we opened by our own account, or the one of the person who dispatched through it."""
+    pull, author = _pull_request(merge), merge.proposal.author or merge.bot
+    if pull.number != merge.proposal.number or (pull.author.forge, pull.author.id) != (author.forge, author.id):
+        return f"pull request {pull.number} is by {pull.author.login!r}, not by {author.login!r}"
     return None
 
 
@@ -141,46 +150,45 @@ def in_time(merge: Merge) -> str | None:
     return None if merge.now < expires else f"it expired at {expires:%Y-%m-%d %H:%M} UTC"
 
 
-def standing_reviews(merge: Merge) -> dict[str, Review]:
-    """Each person's latest word on the reviewed head."""
-    latest: dict[str, Review] = {}
-    for review in sorted(_pull_request(merge).reviews, key=lambda review: review.at):
-        latest[review.person] = review
-    return {name: review for name, review in latest.items() if review.head_sha == merge.proposal.head_sha}
-
-
-def may_approve(person: Person, risk: Risk) -> bool:
-    """Whether the policy lets this person approve that much."""
-    return person.approves is not None and risk.rank <= person.approves.rank
+def vote_of(merge: Merge) -> Vote:
+    """What the count looks at."""
+    return Vote(
+        policy=merge.policy,
+        pull=_pull_request(merge),
+        head_sha=merge.proposal.head_sha,
+        risk=merge.risk,
+        requested_by=merge.requested_by,
+        author=merge.proposal.author,
+        labels=merge.labels,
+        playbook=merge.runfile.playbook,
+        host=merge.runfile.targets[0] if merge.runfile.targets else None,
+    )
 
 
 def quorum(merge: Merge) -> str | None:
     """Our own count: people of the policy before the merge, on this head, entitled to this risk."""
+    return missing(vote_of(merge))
+
+
+def is_settled(merge: Merge) -> str | None:
+    """Some forges take approvals back seconds after a push; until then they show old ones."""
+    pull = _pull_request(merge)
+    return f"{merge.forge} is still working out what the last push means" if pull.settling else None
+
+
+def is_signed(merge: Merge) -> str | None:
+    """Rule S9: from risk high the word of a named person is a signature, which no forge can give in their place."""
+    if merge.risk.rank < Risk.HIGH.rank:
+        return NotHere(f"risk {merge.risk} needs no signature")
     people = {person.name: person for person in merge.policy.people}
-    reviews = standing_reviews(merge)
-    against = [name for name, review in reviews.items() if review.verdict == "reject" and name in people]
-    if against:
-        return f"{against[0]} asked for it not to run"
-    entitled = [
-        name
-        for name, review in reviews.items()
-        if review.verdict == "approve" and name in people and may_approve(people[name], merge.risk)
-    ]
-    if not entitled:
-        return f"nobody who may approve risk {merge.risk} has approved head {merge.proposal.head_sha[:12]}"
-    others = [name for name in entitled if merge.requested_by not in _actors(people[name])]
-    if merge.risk is Risk.LOW or others or merge.policy.solo in entitled:
+    good = [name for name in merge.signed_by if name in people and may_approve(people[name], merge.risk)]
+    if merge.policy.solo is not None and merge.policy.solo in good:
         return None
-    return f"{entitled[0]} asked for it: from risk medium somebody else approves"
-
-
-def solo_reach(merge: Merge) -> str | None:
-    """`approvals.solo` (rule S8): for one person a merge is the approval, up to risk medium."""
-    if merge.policy.solo is None:
-        return NotHere("more than one person decides here")
-    if merge.risk.rank > Risk.MEDIUM.rank:
-        return f"risk {merge.risk} needs a signature, which approvals.solo does not replace"
-    return None
+    others = [name for name in good if merge.requested_by not in actors(people[name])]
+    if others:
+        return None
+    said = f"risk {merge.risk} needs an ssh signature over this head by somebody who may approve it"
+    return f"{said}; {good[0]} asked for it" if good else said
 
 
 def undiverged(merge: Merge) -> str | None:
@@ -197,8 +205,16 @@ def undiverged(merge: Merge) -> str | None:
 
 
 def branch_posture(merge: Merge) -> str | None:
-    """Protection of the base branch; our own bare repository refuses by its hook."""
-    return NotHere("not on this forge: the repository's own hook refuses") if merge.forge == "local" else None
+    """Whether the forge keeps the base branch from being rewritten or merged past; `approvals.posture` decides."""
+    posture = merge.posture
+    if posture is None:
+        return "how the base branch is protected was not asked"
+    unseen = () if posture.protected is not None else ("its protection cannot be seen with this token",)
+    weak = (*posture.weaknesses, *unseen)
+    if not weak:
+        return None
+    said = f"branch {merge.base!r}: {'; '.join(weak)}"
+    return NotHere(f"only warned of, as policy.yml says: {said}") if merge.policy.posture == "warn" else said
 
 
 def still_firing(merge: Merge) -> str | None:
@@ -239,13 +255,10 @@ def isolation_allowed(merge: Merge) -> str | None:
     return None
 
 
-def _actors(person: Person) -> set[str]:
-    return {f"user:{name}" for name in (person.name, *person.session)} | {f"os:{name}" for name in person.os}
-
-
 APPROVAL: tuple[Row[Merge], ...] = (
-    Row("hook", "Was the hook signed?", signed_hook, ("forge",)),
+    Row("repository", "Is it of our repository, read afresh?", is_here, ("forge",)),
     Row("ours", "Is it the pull request that we opened?", is_ours, ("forge",)),
+    Row("settled", "Has the forge worked out its approvals?", is_settled, ("forge",), None),
     Row("merged", "Is it merged, from our branch into the base?", is_merged_here, ("forge",)),
     Row("reachable", "Is the merge on the base branch?", is_reachable, ("git",)),
     Row("landed_once", "Did the file land exactly once?", landed_once, ("git",)),
@@ -256,9 +269,9 @@ APPROVAL: tuple[Row[Merge], ...] = (
     Row("unused", "Has it never been begun?", is_unused, ("database",)),
     Row("in_time", "Is it not too old?", in_time, ("clock", "database"), Outcome.EXPIRED),
     Row("quorum", "Did entitled people approve this head?", quorum, ("forge",)),
-    Row("solo", "Is it within the reach of a single person?", solo_reach),
+    Row("signed", "Is it signed, where the risk asks for it?", is_signed, ("database",)),
     Row("undiverged", "Is what it stands on unchanged?", undiverged, ("git",), Outcome.SUPERSEDED),
-    Row("posture", "Is the base branch protected?", branch_posture, ("forge",)),
+    Row("posture", "Is the base branch protected?", branch_posture, ("forge",), None),
     Row("confirmed", "Can its source speak, and does it?", still_confirmed, ("source",), None),
     Row("still_firing", "Is the problem still there?", still_firing, ("source",), None),
     Row("in_the_way", "Is nothing paused or locked?", nothing_in_the_way, ("database",), None),

@@ -28,7 +28,7 @@ class Person(Record):
     name: str
     os: tuple[str, ...] = ()  #: names of OS users
     session: tuple[str, ...] = ()  #: names of web sessions
-    forges: dict[str, str] = {}
+    forges: dict[str, str] = {}  #: forge → login, or `id:` and the forge's own number, which never changes hands
     ssh_keys: tuple[str, ...] = ()
     approves: Risk | None = None  #: up to and including
     dispatches: bool = False
@@ -79,6 +79,7 @@ class Policy(Record):
     sources: dict[str, Mode] = {}
     people: tuple[Person, ...] = ()
     solo: str | None = None  #: `approvals.solo`: for this person a merge is the approval, up to medium
+    posture: Literal["strict", "warn"] = "strict"  #: `approvals.posture`: what a badly protected base branch means
     isolation_none_allowed: tuple[str, ...] = ()  #: sites
     limits: Limits = Limits()
     windows: tuple[Window, ...] = ()
@@ -126,7 +127,7 @@ def window_covers(window: Window, moment: datetime, labels: Mapping[str, str]) -
 def read_policy(content: bytes) -> Policy:
     """`policy.yml`; raises `Invalid` naming the key."""
     plain = read_mapping(content, where=_WHERE)
-    approvals = _section(plain, "approvals", {"solo"})
+    approvals = _section(plain, "approvals", {"solo", "posture"})
     isolation = _section(plain, "isolation", {"none_allowed"})
     limits = {_limit_name(key): _seconds(key, value) for key, value in _section(plain, "limits", None).items()}
     sources = {name: _mode(name, said) for name, said in _section(plain, "sources", None).items()}
@@ -141,6 +142,8 @@ def read_policy(content: bytes) -> Policy:
                 "sources": sources,
                 "people": plain.get("people") or (),
                 "solo": approvals.get("solo"),
+                # one person cannot be protected from themselves by a rule that they may lift
+                "posture": approvals.get("posture", "warn" if approvals.get("solo") else "strict"),
                 "isolation_none_allowed": isolation.get("none_allowed", ()),
                 "limits": limits,
                 "windows": plain.get("maintenance") or (),
@@ -192,6 +195,7 @@ def _check(policy: Policy) -> None:
         twice = next((value for value in said if said.count(value) > 1), None)
         if twice is not None:
             raise Invalid(f"people: two have {kind} {twice!r}", where=_WHERE)
+    _forge_names(policy)
     if policy.solo is not None and policy.solo not in {person.name for person in policy.people}:
         raise Invalid(f"approvals.solo: {policy.solo!r} is not in people", where=_WHERE)
     for rule in policy.rules:
@@ -203,6 +207,14 @@ def _check(policy: Policy) -> None:
             window_covers(anybody, datetime.combine(date(2026, 1, 1), time(), UTC), {})
         except (ValueError, KeyError, OSError) as error:
             raise Invalid(f"maintenance {window.name!r}: {error}", where=_WHERE) from error
+
+
+def _forge_names(policy: Policy) -> None:
+    """One account is one person: else one of them could be counted as two."""
+    said = [(forge, account.lower()) for person in policy.people for forge, account in person.forges.items()]
+    twice = next((one for one in said if said.count(one) > 1 or not one[1]), None)
+    if twice is not None:
+        raise Invalid(f"people: {twice[0]} account {twice[1]!r} must be exactly one person's", where=_WHERE)
 
 
 def _names(person: Person, kind: str) -> tuple[str, ...]:

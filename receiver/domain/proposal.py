@@ -1,10 +1,10 @@
-"""A proposal, what was rehearsed for it, and what the forge says of it."""
+"""A proposal, what was rehearsed for it, and the approval that was believed."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
 
+from receiver.domain.forge import Account
 from receiver.domain.record import Record
 from receiver.domain.run import RunResult
 
@@ -36,34 +36,14 @@ class Proposal(Record):
     number: int
     url: str
     expires_at: datetime
+    author: Account | None = None  #: of a pull request that a person opened; None: it is our own
 
 
-class Review(Record):
-    """One person's word on one head."""
+class Signature(Record):
+    """One person's ssh signature over the approval's digest (rule S9)."""
 
     person: str
-    head_sha: str
-    verdict: Literal["approve", "reject"]
-    at: datetime
-    via: str  #: `session`, `terminal`
-
-
-class PullRequest(Record):
-    """What the forge says now. `merged` is a hint, never a proof."""
-
-    number: int
-    state: Literal["open", "merged", "closed"]
-    head_sha: str
-    head_ref: str
-    base_ref: str
-    author: str
-    same_repository: bool = True
-    draft: bool = False
-    merge_sha: str | None = None
-    merged_by: str | None = None
-    merged_at: datetime | None = None
-    closed_by: str | None = None
-    reviews: tuple[Review, ...] = ()
+    text: str  #: armoured, as `ssh-keygen -Y sign` writes it
 
 
 class Approval(Record):
@@ -72,5 +52,6 @@ class Approval(Record):
     at: datetime  #: by the database's clock
     merge_sha: str
     head_sha: str
-    approved_by: tuple[str, ...]
+    approved_by: tuple[str, ...]  #: people of policy.yml
+    signatures: tuple[Signature, ...] = ()  #: from risk high; verified again by the executor
     checks: tuple[Answer, ...]

@@ -6,15 +6,17 @@ open and a person is told; one too old expires. `merged` is a hint: the table in
 
 from __future__ import annotations
 
-from receiver.domain.approval import APPROVAL, Merge, standing_reviews
+from receiver.domain.approval import APPROVAL, Merge, vote_of
 from receiver.domain.case import Approved, Ended, Proposed
+from receiver.domain.forge import PullRequest
 from receiver.domain.outcome import Outcome, Verdict
 from receiver.domain.proof import Reading
-from receiver.domain.proposal import Approval, PullRequest
+from receiver.domain.proposal import Approval, Signature
+from receiver.domain.quorum import approvers, standing
 from receiver.domain.table import answer_all, first_no
 from receiver.errors import Broken, Retry
 from receiver.evidence import Grounds, hold_seconds
-from receiver.ports import Forge, Proof
+from receiver.ports import Forge, Hosting, Proof
 
 #: how often an open proposal is looked at without being woken
 POLL_SECONDS = 20.0
@@ -22,14 +24,16 @@ POLL_SECONDS = 20.0
 _AT_MERGE = tuple(row for row in APPROVAL if "source" not in row.needs and row.name != "in_the_way")
 
 
-async def approve(case: Proposed, *, grounds: Grounds, forge: Forge, proof: Proof) -> Approved | Ended:
+async def approve(
+    case: Proposed, *, grounds: Grounds, forge: Forge, hosting: Hosting, proof: Proof
+) -> Approved | Ended:
     """Look at the proposal once."""
     pull = await forge.read(case.proposal.number)
     if pull.state == "closed":
         return case.end(Outcome.REJECTED, f"closed by {pull.closed_by or 'somebody'}")
     if pull.state == "open":
         return await _while_open(case, forge=forge, proof=proof, grounds=grounds)
-    merge = await grounds.gather(case, pull.merge_sha, pull_request=pull)
+    merge = await grounds.gather(case, pull.merge_sha, pull_request=pull, posture=await hosting.posture())
     no = first_no(_AT_MERGE, merge)
     if no is not None:
         row, why = no
@@ -42,12 +46,17 @@ async def approve(case: Proposed, *, grounds: Grounds, forge: Forge, proof: Proo
 def _approval(merge: Merge, pull: PullRequest) -> Approval:
     if pull.merge_sha is None:
         raise Broken(f"pull request {pull.number} passed all checks without a merge commit")
-    approvers = [name for name, review in standing_reviews(merge).items() if review.verdict == "approve"]
+    vote = vote_of(merge)
+    words = standing(vote)
+    counted = approvers(vote)
     return Approval(
         at=pull.merged_at or merge.now,
         merge_sha=pull.merge_sha,
         head_sha=pull.head_sha,
-        approved_by=tuple(sorted(approvers)),
+        approved_by=counted,
+        signatures=tuple(
+            Signature(person=name, text=words[name].signature) for name in counted if words[name].signature
+        ),
         checks=answer_all(_AT_MERGE, merge),
     )
 

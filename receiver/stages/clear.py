@@ -10,10 +10,10 @@ from receiver.domain.approval import APPROVAL
 from receiver.domain.case import Approved
 from receiver.domain.table import answer_all
 from receiver.evidence import Grounds
-from receiver.ports import Clearance, Forge, Proof
+from receiver.ports import Clearance, Forge, Hosting, Proof
 
 
-async def clear(case: Approved, *, grounds: Grounds, forge: Forge, proof: Proof) -> Clearance:
+async def clear(case: Approved, *, grounds: Grounds, forge: Forge, hosting: Hosting, proof: Proof) -> Clearance:
     """Answer one asking."""
     pull = await forge.read(case.proposal.number)
     confirmation = reading = None
@@ -22,7 +22,14 @@ async def clear(case: Approved, *, grounds: Grounds, forge: Forge, proof: Proof)
         baseline = confirmation.baseline or (case.confirmation.baseline if case.confirmation else None)
         if baseline is not None:
             reading = await proof.read(case.alert, baseline, newer_than=case.alert.starts_at)
-    merge = await grounds.gather(case, pull.merge_sha, pull_request=pull, confirmation=confirmation, reading=reading)
+    merge = await grounds.gather(
+        case,
+        pull.merge_sha,
+        pull_request=pull,
+        posture=await hosting.posture(),
+        confirmation=confirmation,
+        reading=reading,
+    )
     answers = answer_all(APPROVAL, merge)
     return Clearance(
         granted=all(answer.passed is not False for answer in answers),

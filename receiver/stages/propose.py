@@ -8,6 +8,7 @@ from __future__ import annotations
 from hashlib import sha256
 
 from receiver.domain.case import Proposed, Rehearsed
+from receiver.domain.forge import Opening
 from receiver.domain.proposal import Proposal
 from receiver.domain.runfile import path_of, write_runfile
 from receiver.domain.text import proposal_body, proposal_title
@@ -23,7 +24,8 @@ async def propose(case: Rehearsed, *, repo: Repo, branches: Branches, forge: For
     branch = f"gitmedic/{case.runfile.run}"
     title = proposal_title(case, playbook)
     head, base_sha = await branches.propose(branch=branch, path=path, content=content, message=title)
-    pull = await forge.open(branch=branch, head=head, base=base, title=title, body=proposal_body(case, playbook))
+    body = proposal_body(case, playbook)
+    pull = await forge.open(Opening(branch=branch, head_sha=head, base=base, title=title, body=body))
     proposal = Proposal(
         run_id=case.runfile.run,
         path=path,
@@ -32,7 +34,7 @@ async def propose(case: Rehearsed, *, repo: Repo, branches: Branches, forge: For
         head_sha=head,
         base_sha=base_sha,
         number=pull.number,
-        url=forge.url(pull.number),
+        url=pull.url,
         expires_at=case.runfile.expires_at,
     )
     return case.become(Proposed, proposal=proposal)

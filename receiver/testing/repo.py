@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from hashlib import sha1
 
+from receiver.domain.forge import Account, Marks, Opening, Posture, PullRequest, Review, bot_account, person_account
 from receiver.domain.inventory import read_inventory
 from receiver.domain.landing import Landing, Trees
 from receiver.domain.playbook import read_catalog
 from receiver.domain.policyfile import read_policy
 from receiver.domain.prompt import read_prompts
-from receiver.domain.proposal import Proposal, PullRequest, Review
+from receiver.domain.proposal import Proposal
 from receiver.domain.revision import Revision
 from receiver.errors import Conflict, Invalid, Refused
 from receiver.ports import Clock
@@ -153,7 +155,7 @@ def _top(path: str) -> str:
 
 
 class FakeForge:
-    """The Forge and ReviewDesk ports."""
+    """The Forge, Hosting and ReviewDesk ports."""
 
     name = "local"
 
@@ -162,18 +164,30 @@ class FakeForge:
         self.pulls: dict[int, PullRequest] = {}
         self.comments: dict[int, str] = {}
         self.bodies: dict[int, str] = {}
+        self.marks: dict[int, Marks] = {}
+        self.bot = bot_account()
+        self.shown = Posture(protected=True, force_push=False)
+        self._changed: dict[int, datetime] = {}
 
-    async def open(self, *, branch: str, head: str, base: str, title: str, body: str) -> PullRequest:
+    async def open(self, opening: Opening) -> PullRequest:
         """Or the one of this branch that is open or merged already."""
         for pull in self.pulls.values():
-            if pull.head_ref == branch and pull.state != "closed":
+            if pull.head_ref == opening.branch and pull.state != "closed":
                 return pull
         number = len(self.pulls) + 1
-        self.bodies[number] = body
-        self.pulls[number] = PullRequest(
-            number=number, state="open", head_sha=head, head_ref=branch, base_ref=base, author="gitmedic"
+        self.bodies[number] = opening.body
+        return self._put(
+            PullRequest(
+                number=number,
+                url=f"http://127.0.0.1:8090/proposals/{number}",
+                repository="local",
+                state="open",
+                head_sha=opening.head_sha,
+                head_ref=opening.branch,
+                base_ref=opening.base,
+                author=self.bot,
+            )
         )
-        return self.pulls[number]
 
     async def read(self, number: int) -> PullRequest:
         """As it is now."""
@@ -186,47 +200,103 @@ class FakeForge:
         await self.read(number)
         self.comments[number] = text
 
+    async def mark(self, number: int, marks: Marks) -> None:
+        """The last marks."""
+        await self.read(number)
+        self.marks[number] = marks
+
     async def close(self, number: int, text: str) -> None:
         """Closed by us."""
         pull = await self.read(number)
         if pull.state == "merged":
             raise Conflict(f"closing pull request {number}: it is merged")
         if pull.state == "open":
-            self.pulls[number] = pull.model_copy(update={"state": "closed", "closed_by": "gitmedic"})
+            self._put(pull.model_copy(update={"state": "closed", "closed_by": self.bot}))
         self.comments[number] = text
 
-    def url(self, number: int) -> str:
-        """A local one."""
-        return f"http://127.0.0.1:8090/proposals/{number}"
+    async def account(self) -> Account:
+        """The bot."""
+        return self.bot
 
-    async def approve_and_merge(self, number: int, head_sha: str, person: str, via: str) -> PullRequest:
-        """Record the review and merge, once."""
-        pull = await self.read(number)
-        if pull.state == "merged" and (pull.merged_by, pull.head_sha) == (person, head_sha):
+    async def posture(self) -> Posture:
+        """What `shown` says."""
+        return self.shown
+
+    async def changed(self, since: datetime | None) -> list[int]:
+        """By the fake's clock, newest first."""
+        if since is None:
+            return sorted((number for number, pull in self.pulls.items() if pull.state == "open"), reverse=True)
+        return sorted((number for number, at in self._changed.items() if at > since), reverse=True)
+
+    async def behind(self, commit: str) -> int | None:
+        """By the merge commit."""
+        return next((number for number, pull in self.pulls.items() if pull.merge_sha == commit), None)
+
+    async def approve(self, number: int, head_sha: str, person: str, via: str, *, signature: str = "") -> PullRequest:
+        """Record the review."""
+        pull = await self._approvable(number, head_sha, person)
+        if pull.state == "merged":
             return pull
-        if pull.state != "open" or pull.head_sha != head_sha:
-            raise Conflict(f"approving pull request {number}: it is {pull.state} at {pull.head_sha[:12]}")
+        review = self._review(pull, person, "approve", via, signature)
+        return self._put(pull.model_copy(update={"reviews": (*pull.reviews, review)}))
+
+    async def approve_and_merge(
+        self, number: int, head_sha: str, person: str, via: str, *, signature: str = ""
+    ) -> PullRequest:
+        """Record the review and merge, once."""
+        pull = await self._approvable(number, head_sha, person)
+        if pull.state == "merged":
+            return pull
         _, _, path, content = self._repo.branches[pull.head_ref]
         merge = _digest(b"merge", pull.head_sha.encode())
         self._repo.landed[merge] = (path, content)
         changed = {
-            "state": "merged", "merge_sha": merge, "merged_by": person, "merged_at": self._clock.now(),
-            "reviews": (*pull.reviews, self._review(pull, person, "approve", via)),
+            "state": "merged", "merge_sha": merge, "merged_by": person_account(person),
+            "merged_at": self._clock.now(),
+            "reviews": (*pull.reviews, self._review(pull, person, "approve", via, signature)),
         }  # fmt: skip
-        self.pulls[number] = pull.model_copy(update=changed)
-        return self.pulls[number]
+        return self._put(pull.model_copy(update=changed))
 
     async def reject(self, number: int, person: str, via: str, why: str) -> PullRequest:
         """Closed by a person."""
         pull = await self.read(number)
-        if pull.state == "closed" and pull.closed_by == person:
+        if pull.state == "closed" and pull.closed_by == person_account(person):
             return pull
         if pull.state != "open":
             raise Conflict(f"rejecting pull request {number}: it is {pull.state}")
-        reviews = (*pull.reviews, self._review(pull, person, "reject", via))
-        self.pulls[number] = pull.model_copy(update={"state": "closed", "closed_by": person, "reviews": reviews})
-        return self.pulls[number]
+        reviews = (*pull.reviews, self._review(pull, person, "reject", via, ""))
+        changed = {"state": "closed", "closed_by": person_account(person), "reviews": reviews}
+        return self._put(pull.model_copy(update=changed))
 
-    def _review(self, pull: PullRequest, person: str, verdict: str, via: str) -> Review:
-        said = {"person": person, "head_sha": pull.head_sha, "verdict": verdict, "at": self._clock.now(), "via": via}
+    async def _approvable(self, number: int, head_sha: str, person: str) -> PullRequest:
+        pull = await self.read(number)
+        if pull.state == "merged" and (pull.merged_by, pull.head_sha) == (person_account(person), head_sha):
+            return pull
+        if pull.state != "open" or pull.head_sha != head_sha:
+            raise Conflict(f"approving pull request {number}: it is {pull.state} at {pull.head_sha[:12]}")
+        return pull
+
+    def _put(self, pull: PullRequest) -> PullRequest:
+        self.pulls[pull.number] = pull
+        self._changed[pull.number] = self._clock.now()
+        return pull
+
+    def _review(self, pull: PullRequest, person: str, verdict: str, via: str, signature: str) -> Review:
+        said = {
+            "by": person_account(person), "head_sha": pull.head_sha, "verdict": verdict, "at": self._clock.now(),
+            "via": via, "signature": signature,
+        }  # fmt: skip
         return Review.model_validate(said)
+
+
+class FakeSignatures:
+    """The Signatures port: a signature is the key and the text, joined."""
+
+    async def is_by(self, text: str, signature: str, keys: Sequence[str]) -> bool:
+        """Whether one of the keys made it."""
+        return any(signature == self.sign(text, key) for key in keys)
+
+    @staticmethod
+    def sign(text: str, key: str) -> str:
+        """What this key's signature looks like."""
+        return f"signed {_digest(key.encode(), text.encode())}"

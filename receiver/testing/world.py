@@ -15,7 +15,7 @@ from receiver.ports import Planner
 from receiver.testing.clock import FakeClock
 from receiver.testing.memory import FakeMemory
 from receiver.testing.outside import FakeFacts, FakeNotifier, FakeProof, FakeRunner
-from receiver.testing.repo import FakeForge, FakeRepo
+from receiver.testing.repo import FakeForge, FakeRepo, FakeSignatures
 from receiver.testing.store import FakeCases, FakeLedger, FakeLocks, FakeRuns
 
 
@@ -42,6 +42,8 @@ class World:
             repo=self.repo,
             branches=self.repo,
             forge=self.forge,
+            hosting=self.forge,
+            signatures=FakeSignatures(),
             proof=self.proof,
             facts=self.facts,
             memory=self.memory,

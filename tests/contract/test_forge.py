@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from datetime import timedelta
 from hashlib import sha256
 from typing import Protocol
 from uuid import uuid4
@@ -13,16 +14,21 @@ from psycopg_pool import AsyncConnectionPool
 
 from receiver.adapters.forge.local import LocalForge
 from receiver.adapters.forge.settings import LocalForgeSettings
+from receiver.domain.forge import Marks, Opening, bot_account, person_account
 from receiver.errors import Conflict, Refused
-from receiver.ports import Branches, Forge, ReviewDesk
+from receiver.ports import Branches, Forge, Hosting, ReviewDesk
 from receiver.testing.clock import FakeClock
 from receiver.testing.repo import FakeForge, FakeRepo
 
 pytestmark = pytest.mark.anyio
 
 
-class Desk(Forge, ReviewDesk, Protocol):
+class Desk(Forge, Hosting, ReviewDesk, Protocol):
     """A forge with reviews."""
+
+
+def opening(branch: str, head: str) -> Opening:
+    return Opening(branch=branch, head_sha=head, base="main", title="Restart web", body="Why\n")
 
 
 class Place:
@@ -40,9 +46,7 @@ class Place:
             content=run.encode(),
             message="Restart web",
         )
-        pull = await self.forge.open(
-            branch=f"gitmedic/{run}", head=head, base="main", title="Restart web", body="Why\n"
-        )
+        pull = await self.forge.open(opening(f"gitmedic/{run}", head))
         return pull.number, head
 
 
@@ -73,7 +77,7 @@ async def place(request: pytest.FixtureRequest, ops: object, database: str) -> A
 async def test_open_and_read(place: Place):
     number, head = await place.open()
     pull = await place.forge.read(number)
-    assert (pull.state, pull.head_sha, pull.base_ref, pull.author) == ("open", head, "main", "gitmedic")
+    assert (pull.state, pull.head_sha, pull.base_ref, pull.author) == ("open", head, "main", bot_account())
     assert pull.head_ref == "gitmedic/01939a00-1111-7000-8000-000000000001"
     assert pull.same_repository
     assert not pull.draft
@@ -91,12 +95,17 @@ async def test_merge(place: Place):
     number, head = await place.open()
     merged = await place.forge.approve_and_merge(number, head, "ada", "session")
     assert merged == await place.forge.read(number)
-    assert (merged.state, merged.head_sha, merged.merged_by) == ("merged", head, "ada")
+    assert (merged.state, merged.head_sha, merged.merged_by) == ("merged", head, person_account("ada"))
     assert merged.merge_sha not in (None, head)
     assert merged.merged_at is not None
     assert merged.merged_at.tzinfo is not None
     (review,) = merged.reviews
-    assert (review.person, review.head_sha, review.verdict, review.via) == ("ada", head, "approve", "session")
+    assert (review.by, review.head_sha, review.verdict, review.via) == (
+        person_account("ada"),
+        head,
+        "approve",
+        "session",
+    )
 
 
 async def test_opening_a_merged_one_again_finds_it(place: Place):
@@ -127,7 +136,7 @@ async def test_close(place: Place):
     await place.forge.close(number, "expired")
     await place.forge.close(number, "and again")
     pull = await place.forge.read(number)
-    assert (pull.state, pull.closed_by, pull.merge_sha, pull.head_sha) == ("closed", "gitmedic", None, head)
+    assert (pull.state, pull.closed_by, pull.merge_sha, pull.head_sha) == ("closed", bot_account(), None, head)
     with pytest.raises(Conflict):
         await place.forge.approve_and_merge(number, head, "ada", "session")
 
@@ -146,9 +155,9 @@ async def test_reject(place: Place):
     number, head = await place.open()
     pull = await place.forge.reject(number, "ada", "session", "not now")
     assert pull == await place.forge.read(number)
-    assert (pull.state, pull.closed_by) == ("closed", "ada")
+    assert (pull.state, pull.closed_by) == ("closed", person_account("ada"))
     (review,) = pull.reviews
-    assert (review.person, review.verdict, review.head_sha) == ("ada", "reject", head)
+    assert (review.by, review.verdict, review.head_sha) == (person_account("ada"), "reject", head)
     assert await place.forge.reject(number, "ada", "session", "not now") == pull
     with pytest.raises(Conflict):
         await place.forge.reject(number, "bob", "session", "me too")
@@ -164,7 +173,48 @@ async def test_comment(place: Place):
 
 async def test_url(place: Place):
     number, _ = await place.open()
-    assert place.forge.url(number).endswith(f"/{number}")
+    assert (await place.forge.read(number)).url.endswith(f"/{number}")
+
+
+async def test_marks(place: Place):
+    number, head = await place.open()
+    marks = Marks(head_sha=head, state="success", text="rehearsed", labels=("gitmedic", "gitmedic/risk-low"))
+    await place.forge.mark(number, marks)
+    await place.forge.mark(number, marks)
+
+
+async def test_a_review_alone_merges_nothing(place: Place):
+    number, head = await place.open()
+    pull = await place.forge.approve(number, head, "ada", "session", signature="signed")
+    assert (pull.state, [(one.by.login, one.signature) for one in pull.reviews]) == ("open", [("ada", "signed")])
+    with pytest.raises(Conflict):
+        await place.forge.approve(number, "f" * 40, "ada", "session")
+    merged = await place.forge.approve_and_merge(number, head, "bob", "session")
+    assert [one.by.login for one in merged.reviews] == ["ada", "bob"]
+
+
+async def test_what_changed(place: Place):
+    number, head = await place.open()
+    other, _ = await place.open(str(uuid4()))
+    assert await place.forge.changed(None) == [other, number]
+    merged = await place.forge.approve_and_merge(number, head, "ada", "session")
+    assert await place.forge.changed(None) == [other]
+    assert merged.merged_at is not None
+    assert number in await place.forge.changed(merged.merged_at - timedelta(minutes=1))
+    assert await place.forge.changed(merged.merged_at + timedelta(days=1)) == []
+
+
+async def test_the_pull_request_behind_a_commit(place: Place):
+    number, head = await place.open()
+    merged = await place.forge.approve_and_merge(number, head, "ada", "session")
+    assert await place.forge.behind(merged.merge_sha or "") == number
+    assert await place.forge.behind("f" * 40) is None
+
+
+async def test_who_we_are_and_how_the_base_is_protected(place: Place):
+    number, _ = await place.open()
+    assert await place.forge.account() == (await place.forge.read(number)).author
+    assert (await place.forge.posture()).weaknesses == ()
 
 
 async def test_no_such_number(place: Place):
@@ -172,6 +222,8 @@ async def test_no_such_number(place: Place):
         place.forge.read(999),
         place.forge.comment(999, "x"),
         place.forge.close(999, "x"),
+        place.forge.mark(999, Marks(head_sha="f" * 40, state="pending", text="x")),
+        place.forge.approve(999, "f" * 40, "ada", "session"),
         place.forge.approve_and_merge(999, "f" * 40, "ada", "session"),
         place.forge.reject(999, "ada", "session", "x"),
     ):

@@ -11,25 +11,24 @@ the row asks git whether the intended commit is there.
 
 from __future__ import annotations
 
-import re
+import json
 import unicodedata
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from functools import cache
-from importlib.resources import files
-from typing import Any, LiteralString, Protocol, cast
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any, Protocol
 from uuid import UUID
 
 import psycopg
 from psycopg.rows import dict_row
-from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
+from psycopg_pool import AsyncConnectionPool
 
+from receiver.adapters.forge.queries import sql, translated
 from receiver.adapters.forge.settings import LocalForgeSettings
-from receiver.domain.proposal import PullRequest, Review
+from receiver.domain.forge import Account, Marks, Opening, Posture, PullRequest, Review, bot_account, person_account
 from receiver.domain.record import Record
-from receiver.errors import Broken, Conflict, GitmedicError, Invalid, Refused, Unavailable
+from receiver.errors import Broken, Conflict, Invalid, Refused, Unavailable
 
-_PASSING = ("08", "40", "53", "55", "57", "58")
 _MOST_TEXT = 100_000
 
 
@@ -70,15 +69,17 @@ class LocalForge:
         self._pool = pool
         self._git = git
         self._settings = settings
+        self._bot = bot_account(settings.bot)
 
     # --- the port Forge
 
-    async def open(self, *, branch: str, head: str, base: str, title: str, body: str) -> PullRequest:
+    async def open(self, opening: Opening) -> PullRequest:
         """Open one, or find the one of this branch that is open or merged."""
+        branch, head = opening.branch, opening.head_sha
         doing = f"opening a pull request for branch {branch!r}"
-        if base != self._settings.base:
+        if opening.base != self._settings.base:
             raise Refused(
-                f"{doing}: its base would be {base!r}, and only {self._settings.base!r} takes merges",
+                f"{doing}: its base would be {opening.base!r}, and only {self._settings.base!r} takes merges",
                 next_step="set forge.base and repo.base to the same branch",
             )
         async with self._connected(doing) as connection:
@@ -88,10 +89,11 @@ class LocalForge:
                 if present != head:
                     raise Conflict(f"{doing}: it stands at {present}, not at {head}")
                 values = {
-                    "run_id": _run_of(branch), "branch": branch, "title": _line(title), "body": _text(body),
-                    "base_ref": base, "head_sha": head, "author": self._settings.bot,
+                    "run_id": _run_of(branch), "branch": branch, "title": _line(opening.title),
+                    "body": _text(opening.body), "base_ref": opening.base, "head_sha": head,
+                    "author": self._settings.bot, "labels": list(opening.labels),
                 }  # fmt: skip
-                await connection.execute(_sql()["open"], values)
+                await connection.execute(sql()["open"], values)
                 row = await self._one(connection, "find", {"branch": branch})
             if row is None or row["state"] == "closed":
                 raise Conflict(
@@ -108,7 +110,7 @@ class LocalForge:
     async def comment(self, number: int, text: str) -> None:
         """Write the one sticky comment, edited in place."""
         async with self._connected(f"commenting on pull request {number}") as connection:
-            done = await connection.execute(_sql()["comment"], {"number": number, "text": _text(text)})
+            done = await connection.execute(sql()["comment"], {"number": number, "text": _text(text)})
             if done.rowcount == 0:
                 raise _missing(number)
 
@@ -119,34 +121,63 @@ class LocalForge:
             if row["state"] == "merged":
                 raise Conflict(f"closing pull request {number}: it is merged, by {row['merged_by']}")
             values = {"number": number, "closed_by": self._settings.bot, "closed_why": _text(text)}
-            await connection.execute(_sql()["close"], values)
+            await connection.execute(sql()["close"], values)
             await self._git.retire(row["branch"])
 
-    def url(self, number: int) -> str:
-        """Where a person finds it."""
-        return self._settings.url_template.replace("{number}", str(number))
+    async def mark(self, number: int, marks: Marks) -> None:
+        """Set our labels and the status of its head."""
+        values = {
+            "number": number, "labels": list(marks.labels),
+            "status": json.dumps({"state": marks.state, "text": _line(marks.text), "head_sha": marks.head_sha}),
+        }  # fmt: skip
+        async with self._connected(f"marking pull request {number}") as connection:
+            done = await connection.execute(sql()["mark"], values)
+            if done.rowcount == 0:
+                raise _missing(number)
+
+    # --- the port Hosting
+
+    async def account(self) -> Account:
+        """Who opens pull requests here."""
+        return self._bot
+
+    async def posture(self) -> Posture:
+        """The repository's own hook: nothing rewrites the base; our own count replaces a number of reviews."""
+        return Posture(protected=True, force_push=False, admins_bypass=False, manual_merge=False, stale_dismissed=True)
+
+    async def changed(self, since: datetime | None) -> list[int]:
+        """Numbers of pull requests that changed since then; None: the open ones."""
+        async with self._connected("listing pull requests") as connection:
+            cursor = await connection.execute(sql()["changed"], {"since": since})
+            return [number for (number,) in await cursor.fetchall()]
+
+    async def behind(self, commit: str) -> int | None:
+        """The number of the pull request that made this merge."""
+        async with self._connected("looking for a merge") as connection:
+            cursor = await connection.execute(sql()["behind"], {"commit": commit})
+            found = await cursor.fetchone()
+            return found[0] if found else None
 
     # --- the port ReviewDesk
 
-    async def approve_and_merge(self, number: int, head_sha: str, person: str, via: str) -> PullRequest:
+    async def approve(self, number: int, head_sha: str, person: str, via: str, *, signature: str = "") -> PullRequest:
+        """Record the review of this head, which merges nothing."""
+        doing = f"approving pull request {number}"
+        async with self._alone(number, doing) as connection:
+            row = await self._approvable(connection, number, head_sha, person, via, doing)
+            if row["state"] == "open":
+                await self._review(connection, number, person, via, head_sha, "approve", signature)
+            return await self._pull(connection, await self._row(connection, number))
+
+    async def approve_and_merge(
+        self, number: int, head_sha: str, person: str, via: str, *, signature: str = ""
+    ) -> PullRequest:
         """Record the review of this head and merge it; `Conflict` on an old head or a closed one."""
         doing = f"approving pull request {number}"
-        _check_name(person, "person")
-        _check_name(via, "way of approving")
         async with self._alone(number, doing) as connection:
-            row = await self._healed(connection, number)
-            if row["state"] == "merged" and (row["merged_by"], row["merged_head_sha"]) == (person, head_sha):
-                return await self._pull(connection, row)  # the same click twice
-            if row["state"] != "open":
-                by = row["merged_by"] or row["closed_by"]
-                raise Conflict(f"{doing}: it is {row['state']} already, by {by}")
-            present = await self._git.head(row["branch"])
-            if present != head_sha:
-                raise Conflict(
-                    f"{doing}: its head is {(present or 'gone')[:12]} and no longer {head_sha[:12]}",
-                    next_step="look at what it says now, and approve that",
-                )
-            await self._merge(connection, row, head_sha, person, via)
+            row = await self._approvable(connection, number, head_sha, person, via, doing)
+            if row["state"] == "open":
+                await self._merge(connection, row, head_sha, person, via, signature)
             return await self._pull(connection, await self._row(connection, number))
 
     async def reject(self, number: int, person: str, via: str, why: str) -> PullRequest:
@@ -164,7 +195,7 @@ class LocalForge:
                 async with connection.transaction():
                     await self._review(connection, number, person, via, head, "reject")
                     values = {"number": number, "closed_by": person, "closed_why": _text(why)}
-                    await connection.execute(_sql()["close"], values)
+                    await connection.execute(sql()["close"], values)
             await self._git.retire(row["branch"])
             return await self._pull(connection, await self._row(connection, number))
 
@@ -176,8 +207,40 @@ class LocalForge:
 
     # --- inside
 
+    async def _approvable(
+        self,
+        connection: psycopg.AsyncConnection[Any],
+        number: int,
+        head_sha: str,
+        person: str,
+        via: str,
+        doing: str,
+    ) -> dict[str, Any]:
+        """The row of an open one at this head, or of one that this very word has merged before."""
+        _check_name(person, "person")
+        _check_name(via, "way of approving")
+        row = await self._healed(connection, number)
+        if row["state"] == "merged" and (row["merged_by"], row["merged_head_sha"]) == (person, head_sha):
+            return row  # the same click twice
+        if row["state"] != "open":
+            by = row["merged_by"] or row["closed_by"]
+            raise Conflict(f"{doing}: it is {row['state']} already, by {by}")
+        present = await self._git.head(row["branch"])
+        if present != head_sha:
+            raise Conflict(
+                f"{doing}: its head is {(present or 'gone')[:12]} and no longer {head_sha[:12]}",
+                next_step="look at what it says now, and approve that",
+            )
+        return row
+
     async def _merge(
-        self, connection: psycopg.AsyncConnection[Any], row: dict[str, Any], head: str, person: str, via: str
+        self,
+        connection: psycopg.AsyncConnection[Any],
+        row: dict[str, Any],
+        head: str,
+        person: str,
+        via: str,
+        signature: str,
     ) -> None:
         """Intention, git, row: in this order (see above). Follows a base branch that moves."""
         number = row["number"]
@@ -190,12 +253,12 @@ class LocalForge:
             merge, tip = await self._git.prepare_merge(head, message)
             async with connection.transaction():
                 if not reviewed:
-                    await self._review(connection, number, person, via, head, "approve")
+                    await self._review(connection, number, person, via, head, "approve", signature)
                 values = {"number": number, "merge_sha": merge, "head_sha": head, "person": person}
-                await connection.execute(_sql()["intend"], values)
+                await connection.execute(sql()["intend"], values)
             reviewed = True
             if await self._git.land(merge, tip, row["branch"], head):
-                await connection.execute(_sql()["complete"], {"number": number, "merge_sha": merge})
+                await connection.execute(sql()["complete"], {"number": number, "merge_sha": merge})
                 return
         raise Unavailable(
             f"merging pull request {number}: branch {self._settings.base!r} moved under it "
@@ -207,30 +270,38 @@ class LocalForge:
         row = await self._row(connection, number)
         merge = row["intended_merge_sha"]
         if row["state"] == "open" and merge is not None and await self._git.contains(merge):
-            await connection.execute(_sql()["complete"], {"number": number, "merge_sha": merge})
+            await connection.execute(sql()["complete"], {"number": number, "merge_sha": merge})
             return await self._row(connection, number)
         return row
 
     async def _pull(self, connection: psycopg.AsyncConnection[Any], row: dict[str, Any]) -> PullRequest:
         cursor = connection.cursor(row_factory=dict_row)
-        await cursor.execute(_sql()["reviews"], {"number": row["number"]})
-        reviews = tuple(Review(**review) for review in await cursor.fetchall())
+        await cursor.execute(sql()["reviews"], {"number": row["number"]})
+        reviews = tuple(Review(by=person_account(review.pop("person")), **review) for review in await cursor.fetchall())
         head = row["merged_head_sha"] or row["head_sha"]
         if row["state"] == "open":
             head = await self._git.head(row["branch"]) or head
         return PullRequest(
             number=row["number"],
+            url=self._url(row["number"]),
+            repository="local",
             state=row["state"],
             head_sha=head,
             head_ref=row["branch"],
             base_ref=row["base_ref"],
-            author=row["author"],
+            author=self._account(row["author"]),
             merge_sha=row["merge_sha"],
-            merged_by=row["merged_by"],
+            merged_by=self._account(row["merged_by"]) if row["merged_by"] else None,
             merged_at=row["merged_at"],
-            closed_by=row["closed_by"],
+            closed_by=self._account(row["closed_by"]) if row["closed_by"] else None,
             reviews=reviews,
         )
+
+    def _url(self, number: int) -> str:
+        return self._settings.url_template.replace("{number}", str(number))
+
+    def _account(self, name: str) -> Account:
+        return self._bot if name == self._settings.bot else person_account(name)
 
     async def _review(
         self,
@@ -240,9 +311,13 @@ class LocalForge:
         via: str,
         head: str,
         verdict: str,
+        signature: str = "",
     ) -> None:
-        values = {"number": number, "person": person, "via": via, "head_sha": head, "verdict": verdict}
-        await connection.execute(_sql()["review"], values)
+        values = {
+            "number": number, "person": person, "via": via, "head_sha": head, "verdict": verdict,
+            "signature": signature,
+        }  # fmt: skip
+        await connection.execute(sql()["review"], values)
 
     async def _row(self, connection: psycopg.AsyncConnection[Any], number: int) -> dict[str, Any]:
         row = await self._one(connection, "read", {"number": number})
@@ -254,12 +329,12 @@ class LocalForge:
         self, connection: psycopg.AsyncConnection[Any], query: str, values: dict[str, Any]
     ) -> dict[str, Any] | None:
         cursor = connection.cursor(row_factory=dict_row)
-        await cursor.execute(_sql()[query], values)
+        await cursor.execute(sql()[query], values)
         return await cursor.fetchone()
 
     @asynccontextmanager
     async def _connected(self, doing: str) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
-        with _translated(doing):
+        with translated(doing):
             async with self._pool.connection() as connection:
                 if not connection.autocommit:
                     # an intention inside an open transaction would be lost with the process
@@ -270,38 +345,12 @@ class LocalForge:
     async def _alone(self, number: int, doing: str) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
         """No other process decides about this pull request meanwhile."""
         async with self._connected(doing) as connection:
-            await connection.execute(_sql()["lock"], {"number": number})
+            await connection.execute(sql()["lock"], {"number": number})
             try:
                 yield connection
             finally:
                 if not connection.closed:
-                    await connection.execute(_sql()["unlock"], {"number": number})
-
-
-@cache
-def _sql() -> dict[str, LiteralString]:
-    text = (files("receiver.adapters.forge") / "queries.sql").read_text("utf-8")
-    _, *parts = re.split(r"^-- name: ([a-z_]+)\s*$", text, flags=re.MULTILINE)
-    # our own file, read once: as constant as a string in the code
-    return {
-        name: cast(LiteralString, part.strip().rstrip(";")) for name, part in zip(parts[::2], parts[1::2], strict=True)
-    }
-
-
-@contextmanager
-def _translated(doing: str) -> Iterator[None]:
-    try:
-        yield
-    except (psycopg.Error, OSError) as error:
-        raise _as_ours(error, doing) from error
-
-
-def _as_ours(error: BaseException, doing: str) -> GitmedicError:
-    state = getattr(error, "sqlstate", None) or ""
-    lost = isinstance(error, OSError | psycopg.OperationalError | psycopg.InterfaceError) and not state
-    if lost or isinstance(error, PoolTimeout | PoolClosed | TooManyRequests) or state[:2] in _PASSING:
-        return Unavailable(f"{doing}: the database is not available: {str(error).strip()[:200]}")
-    return Broken(f"{doing}: {type(error).__name__} {state}: {error}")
+                    await connection.execute(sql()["unlock"], {"number": number})
 
 
 def _run_of(branch: str) -> UUID | None:

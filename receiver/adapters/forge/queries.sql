@@ -12,16 +12,16 @@ SELECT * FROM pull_requests WHERE number = %(number)s;
 SELECT * FROM pull_requests WHERE branch = %(branch)s;
 
 -- name: reviews
-SELECT person, via, head_sha, verdict, at FROM reviews WHERE number = %(number)s ORDER BY id;
+SELECT person, via, head_sha, verdict, signature, at FROM reviews WHERE number = %(number)s ORDER BY id;
 
 -- name: open
-INSERT INTO pull_requests (run_id, branch, title, body, base_ref, head_sha, author)
-VALUES (%(run_id)s, %(branch)s, %(title)s, %(body)s, %(base_ref)s, %(head_sha)s, %(author)s)
+INSERT INTO pull_requests (run_id, branch, title, body, base_ref, head_sha, author, labels)
+VALUES (%(run_id)s, %(branch)s, %(title)s, %(body)s, %(base_ref)s, %(head_sha)s, %(author)s, %(labels)s)
 ON CONFLICT DO NOTHING;
 
 -- name: review
-INSERT INTO reviews (number, person, via, head_sha, verdict)
-VALUES (%(number)s, %(person)s, %(via)s, %(head_sha)s, %(verdict)s);
+INSERT INTO reviews (number, person, via, head_sha, verdict, signature)
+VALUES (%(number)s, %(person)s, %(via)s, %(head_sha)s, %(verdict)s, %(signature)s);
 
 -- name: intend
 UPDATE pull_requests
@@ -43,3 +43,36 @@ WHERE number = %(number)s AND state = 'open';
 
 -- name: comment
 UPDATE pull_requests SET comment = %(text)s WHERE number = %(number)s;
+
+-- name: mark
+UPDATE pull_requests SET labels = %(labels)s, status = %(status)s WHERE number = %(number)s;
+
+-- name: changed
+SELECT number FROM pull_requests
+WHERE CASE WHEN %(since)s::timestamptz IS NULL THEN state = 'open'
+           ELSE greatest(created_at, merged_at, closed_at) > %(since)s END
+ORDER BY number DESC LIMIT 500;
+
+-- name: behind
+SELECT number FROM pull_requests WHERE merge_sha = %(commit)s;
+
+-- name: forge_comment
+SELECT comment_id, sha256 FROM forge_comments WHERE repository = %(repository)s AND number = %(number)s;
+
+-- name: keep_comment
+INSERT INTO forge_comments (repository, number, comment_id, sha256)
+VALUES (%(repository)s, %(number)s, %(comment_id)s, %(sha256)s)
+ON CONFLICT (repository, number) DO UPDATE SET comment_id = excluded.comment_id, sha256 = excluded.sha256;
+
+-- name: desk_review
+INSERT INTO desk_reviews (repository, number, person, via, head_sha, verdict, signature)
+VALUES (%(repository)s, %(number)s, %(person)s, %(via)s, %(head_sha)s, %(verdict)s, %(signature)s);
+
+-- name: desk_reviews
+SELECT person, via, head_sha, verdict, signature, at FROM desk_reviews
+WHERE repository = %(repository)s AND number = %(number)s ORDER BY id;
+
+-- name: pusher
+SELECT pusher FROM forge_deliveries
+WHERE forge = %(forge)s AND repository = %(repository)s AND after_sha = %(sha)s AND pusher IS NOT NULL
+ORDER BY received_at DESC LIMIT 1;

@@ -12,9 +12,9 @@ from typing import Any
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
-from receiver.domain.approval import may_approve
 from receiver.domain.outcome import Risk
 from receiver.domain.policyfile import Person
+from receiver.domain.quorum import may_approve
 from receiver.domain.text import plain
 from receiver.errors import GitmedicError, Refused
 from receiver.web.access import needs_person, needs_viewer, session_person, still_reads

@@ -12,7 +12,7 @@ from receiver.adapters.forge.local import LocalForge
 from receiver.adapters.forge.settings import LocalForgeSettings
 from receiver.adapters.repo.git import OpsRepository
 from receiver.adapters.repo.settings import RepoSettings
-from receiver.domain.proposal import PullRequest
+from receiver.domain.forge import Opening, PullRequest, person_account
 from receiver.errors import Broken, Conflict, Refused, Unavailable
 from tests.fix_repo import BRANCH, CONTENT, PATH, Person, proposed
 
@@ -22,7 +22,11 @@ PLAYBOOK = "playbooks/web/restart"
 
 async def opened(ops: OpsRepository, forge: LocalForge) -> PullRequest:
     proposal = await proposed(ops)
-    return await forge.open(branch=BRANCH, head=proposal.head_sha, base="main", title="Restart web", body="Why")
+    return await forge.open(opening(proposal.head_sha))
+
+
+def opening(head: str, base: str = "main") -> Opening:
+    return Opening(branch=BRANCH, head_sha=head, base=base, title="Restart web", body="Why")
 
 
 def edit(person: Person) -> str:
@@ -216,7 +220,7 @@ async def test_nobody_decides_while_another_does(ops: OpsRepository, forge: Loca
     merged = await first
     said = await asyncio.gather(*others, return_exceptions=True)
     assert [type(one) for one in said] == [Conflict] * 3
-    assert [review.person for review in merged.reviews] == ["ada"]
+    assert [review.by.login for review in merged.reviews] == ["ada"]
     assert await forge.read(pull.number) == merged
 
 
@@ -299,9 +303,9 @@ async def test_a_crash_after_git_is_healed_by_reading(
         state, intended_at = await cursor.fetchone()
     assert state == "open"
     now = await forge.read(pull.number)
-    assert (now.state, now.merge_sha, now.merged_by) == ("merged", await ops.tip(), "ada")
+    assert (now.state, now.merge_sha, now.merged_by) == ("merged", await ops.tip(), person_account("ada"))
     assert now.merged_at == intended_at  # when she decided, not when the row was completed
-    assert [review.person for review in now.reviews] == ["ada"]
+    assert [review.by.login for review in now.reviews] == ["ada"]
     assert await forge.approve_and_merge(pull.number, pull.head_sha, "ada", "session") == now
     with pytest.raises(Conflict, match="merged"):
         await forge.close(pull.number, "expired")
@@ -321,7 +325,7 @@ async def test_a_crash_after_git_is_healed_by_whoever_comes(
             await forge.close(pull.number, "expired")
         else:
             await forge.reject(pull.number, "bob", "session", "no")
-    assert (await forge.read(pull.number)).merged_by == "ada"
+    assert (await forge.read(pull.number)).merged_by == person_account("ada")
     assert merges(person) == 1
 
 
@@ -334,7 +338,7 @@ async def test_a_crash_before_git_leaves_it_open(
     assert (now.state, now.merge_sha) == ("open", None)
     assert merges(person) == 0
     merged = await forge.approve_and_merge(pull.number, pull.head_sha, "bob", "session")
-    assert merged.merged_by == "bob"
+    assert merged.merged_by == person_account("bob")
     assert merges(person) == 1
 
 
@@ -373,6 +377,6 @@ async def test_names_of_two_lines(ops: OpsRepository, forge: LocalForge):
 async def test_another_base(ops: OpsRepository, forge: LocalForge):
     proposal = await proposed(ops)
     with pytest.raises(Refused, match="only 'main'"):
-        await forge.open(branch=BRANCH, head=proposal.head_sha, base="other", title="t", body="b")
+        await forge.open(opening(proposal.head_sha, base="other"))
     with pytest.raises(Conflict, match="it stands at"):
-        await forge.open(branch=BRANCH, head="f" * 40, base="main", title="t", body="b")
+        await forge.open(opening("f" * 40))

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from receiver.domain.approval import APPROVAL, Merge
+from receiver.domain.forge import Posture, PullRequest, Review, bot_account, person_account
 from receiver.domain.landing import Landing, Trees
 from receiver.domain.outcome import Risk, Verdict
-from receiver.domain.policyfile import Person, Policy
+from receiver.domain.policyfile import Person, Policy, Rule
 from receiver.domain.proof import Confirmation, Reading
-from receiver.domain.proposal import Proposal, PullRequest, Review
+from receiver.domain.proposal import Proposal
 from receiver.domain.runfile import Pins, RunFile, path_of, write_runfile
 from receiver.domain.table import answer_all
 
@@ -50,7 +51,7 @@ PROPOSAL = Proposal(
 def review(person: str = "anna", verdict: str = "approve", head: str = HEAD, minute: int = 0) -> Review:
     return Review.model_validate(
         {
-            "person": person,
+            "by": person_account(person),
             "head_sha": head,
             "verdict": verdict,
             "at": NOW + timedelta(minutes=minute),
@@ -73,13 +74,15 @@ LANDING = Landing(
 )
 PULL = PullRequest(
     number=7,
+    url="http://127.0.0.1/7",
+    repository="local",
     state="merged",
     head_sha=HEAD,
     head_ref=PROPOSAL.branch,
     base_ref="main",
-    author="gitmedic",
+    author=bot_account(),
     merge_sha=MERGE,
-    merged_by="anna",
+    merged_by=person_account("anna"),
     merged_at=NOW,
     reviews=(review(),),
 )
@@ -96,10 +99,11 @@ GOOD = Merge(
     requested_by="system",
     policy=Policy(people=PEOPLE),
     forge="local",
-    bot="gitmedic",
+    bot=bot_account(),
     base="main",
     pull_request=PULL,
     landing=LANDING,
+    posture=Posture(protected=True, force_push=False),
     targets_digest="e" * 64,
     confirmation=Confirmation(confirmed=True, why="listed firing"),
     reading=Reading(verdict=Verdict.STILL_FIRING, why="it fires"),
@@ -127,12 +131,16 @@ def test_a_good_merge_passes_every_row() -> None:
 
 OTHER = CONTENT.replace(b"web1", b"web2")
 SOLO = Policy(people=PEOPLE, solo="anna")
+TWO = Rule(name="two", risks=(Risk.LOW,), approvals=2)
+BERT = with_pull(reviews=(review("bert"),)).model_copy(update={"risk": Risk.HIGH})
+WARN = {"posture": Posture(protected=False), "policy": Policy(people=PEOPLE, posture="warn")}
 
 
 @pytest.mark.parametrize(
     ("merge", "names"),
     [
-        (with_pull(author="mallory"), ["ours"]),
+        (with_pull(author=person_account("mallory")), ["ours"]),
+        (with_pull(author=bot_account().model_copy(update={"forge": "gitea"})), ["ours"]),
         (with_pull(number=8), ["ours"]),
         (with_pull(same_repository=False), ["merged"]),
         (with_pull(head_ref="gitmedic/other"), ["merged"]),
@@ -178,9 +186,25 @@ SOLO = Policy(people=PEOPLE, solo="anna")
         (with_pull(reviews=(review(head="f" * 40),)), ["quorum"]),
         (with_pull(reviews=(review(), review(verdict="reject", minute=1))), ["quorum"]),
         (with_pull(reviews=(review(), review("bert", "reject"))), ["quorum"]),
-        (GOOD.model_copy(update={"risk": Risk.HIGH}), ["quorum"]),
+        (with_pull(reviews=(review().model_copy(update={"stands": False}),)), ["quorum"]),
+        (with_pull(reviews=(review().model_copy(update={"may_write": False}),)), ["quorum"]),
+        (with_pull(pushed_by=person_account("anna")), ["quorum"]),
+        (GOOD.model_copy(update={"policy": Policy(people=PEOPLE, rules=(TWO,))}), ["quorum"]),
+        (with_pull(settling=True), ["settled"]),
+        (GOOD.model_copy(update={"posture": None}), ["posture"]),
+        (GOOD.model_copy(update={"posture": Posture(protected=False)}), ["posture"]),
+        (GOOD.model_copy(update={"posture": Posture(protected=None)}), ["posture"]),
+        (GOOD.model_copy(update={"posture": Posture(protected=True, force_push=True)}), ["posture"]),
+        (GOOD.model_copy(update={"posture": Posture(protected=True, admins_bypass=True)}), ["posture"]),
+        (GOOD.model_copy(update={"posture": Posture(protected=True, manual_merge=True)}), ["posture"]),
+        (GOOD.model_copy(update={"posture": Posture(protected=True, reviews=0)}), ["posture"]),
+        (GOOD.model_copy(update={"forge": "gitea", "repository": "12"}), ["repository"]),
+        (GOOD.model_copy(update={"risk": Risk.HIGH}), ["quorum", "signed"]),
+        (BERT, ["signed"]),
+        (BERT.model_copy(update={"signed_by": ("anna",)}), ["signed"]),
+        (BERT.model_copy(update={"signed_by": ("bert",), "requested_by": "user:bert"}), ["quorum", "signed"]),
         (GOOD.model_copy(update={"risk": Risk.MEDIUM, "requested_by": "user:anna"}), ["quorum"]),
-        (GOOD.model_copy(update={"policy": SOLO, "risk": Risk.HIGH}), ["quorum", "solo"]),
+        (GOOD.model_copy(update={"policy": SOLO, "risk": Risk.HIGH}), ["quorum", "signed"]),
     ],
 )
 def test_each_row_says_no_to_what_it_is_for(merge: Merge, names: list[str]) -> None:
@@ -194,6 +218,13 @@ def test_each_row_says_no_to_what_it_is_for(merge: Merge, names: list[str]) -> N
         with_pull(reviews=(review(), review("mallory", "reject"))),
         GOOD.model_copy(update={"requested_by": "user:anna"}),
         GOOD.model_copy(update={"risk": Risk.MEDIUM}),
+        GOOD.model_copy(update=WARN),
+        BERT.model_copy(update={"signed_by": ("bert",)}),
+        with_pull(reviews=(review(), review("bert"))).model_copy(
+            update={"policy": Policy(people=PEOPLE, rules=(TWO,))}
+        ),
+        # for one person a merge is the word
+        with_pull(reviews=()).model_copy(update={"policy": SOLO, "risk": Risk.MEDIUM}),
         GOOD.model_copy(update={"risk": Risk.MEDIUM, "requested_by": "os:anna", "policy": SOLO}),
         GOOD.model_copy(update={"has_alert": False, "confirmation": None, "reading": None}),
         GOOD.model_copy(

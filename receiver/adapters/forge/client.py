@@ -1,0 +1,268 @@
+"""HTTP to one forge's REST API: one way of asking, for all three of them.
+
+Decides that a write is sent once and alone: one at a time, a pause between two, never repeated here, since an
+answer that was lost may have been a yes. Reads are asked again after trouble. Refuses redirects (a renamed
+repository is for a person to see), answers above a cap, and hosts other than its own, also in `Link`. A token is
+sent in a header and never leaves in a message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import httpx
+
+from receiver.adapters.forge.settings import ForgeSettings
+from receiver.errors import Conflict, Refused, Unavailable
+
+MAX_BYTES = 8 << 20
+MAX_PAGES = 30
+#: pauses between the tries of a read
+_AGAIN = (0.3, 1.0)
+_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+#: how long a forge may ask us to wait before we stop believing it
+_LONGEST_PAUSE = 3600.0
+
+Authorize = Callable[[], Awaitable[Mapping[str, str]]]
+
+
+class Answer:
+    """One answer, read to its end."""
+
+    def __init__(self, status: int, headers: httpx.Headers, body: Any) -> None:
+        self.status, self.headers, self.body = status, headers, body
+
+
+class ForgeClient:
+    """Requests to one forge with one account."""
+
+    def __init__(
+        self,
+        settings: ForgeSettings,
+        authorize: Authorize,
+        *,
+        headers: Mapping[str, str] | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._settings, self._authorize = settings, authorize
+        self._http = httpx.AsyncClient(
+            headers={"User-Agent": "gitmedic", **(headers or {})},
+            timeout=settings.timeout_seconds,
+            follow_redirects=False,
+            trust_env=False,
+            verify=str(settings.ca_file) if settings.ca_file else True,
+            transport=transport,
+        )
+        self._writing = asyncio.Lock()
+        self._written_at = 0.0
+        self._not_before = 0.0
+        self._known: dict[str, tuple[str, Any]] = {}
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def get(
+        self, path: str, *, doing: str, params: Mapping[str, Any] | None = None, missing: bool = False
+    ) -> Any:
+        """The JSON of one resource; with `missing` a 404 is None."""
+        answer = await self._read(self._url(path), dict(params or {}), doing, missing=missing)
+        return None if answer is None else answer.body
+
+    async def pages(
+        self, path: str, *, doing: str, params: Mapping[str, Any] | None = None, most: int = MAX_PAGES
+    ) -> list[Any]:
+        """All items of a list, following `Link: rel=next` (RFC 8288); a short page is not the end."""
+        found: list[Any] = []
+        url, query = self._url(path), dict(params or {})
+        for _ in range(most):
+            answer = await self._read(url, query, doing, missing=False)
+            assert answer is not None  # noqa: S101 - None is only for `missing`
+            if not isinstance(answer.body, list):
+                raise Unavailable(f"{doing}: the answer is no list")
+            found += answer.body
+            following = _next_link(answer.headers)
+            if following is None:
+                return found
+            url, query = self._own(following, doing), {}
+        raise Unavailable(f"{doing}: more than {most} pages", after_seconds=60)
+
+    async def fresh(self, path: str, *, doing: str, params: Mapping[str, Any] | None = None) -> Any:
+        """As `get`, by a conditional request: what has not changed is not sent again (RFC 9110, If-None-Match)."""
+        url = self._url(path)
+        key = str(httpx.URL(url, params=dict(params or {})))
+        tag, kept = self._known.get(key, ("", None))
+        answer = await self._read(url, dict(params or {}), doing, missing=False, tag=tag)
+        assert answer is not None  # noqa: S101 - None is only for `missing`
+        if answer.status == 304:
+            return kept
+        if answer.headers.get("etag"):
+            self._known = {key: (answer.headers["etag"], answer.body)}
+        return answer.body
+
+    async def write(
+        self, method: str, path: str, body: Any, *, doing: str, fine: frozenset[int] = frozenset()
+    ) -> Answer:
+        """One write, sent once. Statuses in `fine` are answers; the rest becomes an error by its consequence."""
+        async with self._writing:
+            pause = self._written_at + self._settings.write_seconds - time.monotonic()
+            if pause > 0:
+                await asyncio.sleep(pause)
+            try:
+                answer = await self._send(method, self._url(path), {}, body, doing)
+            finally:
+                self._written_at = time.monotonic()
+        if answer.status < 300 or answer.status in fine:
+            return answer
+        raise self._error(answer, doing)
+
+    # --- inside
+
+    async def _read(
+        self, url: str, query: dict[str, Any], doing: str, *, missing: bool, tag: str = ""
+    ) -> Answer | None:
+        for pause in (*_AGAIN, None):
+            try:
+                answer = await self._send("GET", url, query, None, doing, tag)
+            except Unavailable:
+                if pause is None or time.monotonic() < self._not_before:
+                    raise
+            else:
+                if answer.status in (200, 304):
+                    return answer
+                if missing and answer.status == 404:
+                    return None
+                error = self._error(answer, doing)
+                if pause is None or answer.status not in _PASSING or time.monotonic() < self._not_before:
+                    raise error
+            await asyncio.sleep(pause)
+        raise Unavailable(doing)
+
+    async def _send(self, method: str, url: str, query: dict[str, Any], body: Any, doing: str, tag: str = "") -> Answer:
+        wait = self._not_before - time.monotonic()
+        if wait > 0:
+            raise Unavailable(f"{doing}: {self._settings.kind} asks us to wait {wait:.0f} s", after_seconds=wait)
+        headers = dict(await self._authorize()) | ({"If-None-Match": tag} if tag else {})
+        try:
+            async with self._http.stream(method, url, params=query, json=body, headers=headers) as response:
+                content = b""
+                async for chunk in response.aiter_bytes():
+                    content += chunk
+                    if len(content) > MAX_BYTES:
+                        raise Unavailable(f"{doing}: the answer is larger than {MAX_BYTES >> 20} MB")
+                answer = Answer(response.status_code, response.headers, _json(content))
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            said = str(error) or type(error).__name__
+            if "CERTIFICATE_VERIFY_FAILED" in said:
+                raise Refused(
+                    f"{doing}: the certificate of {self._settings.host} is not trusted",
+                    next_step="name it, or its authority, as forge.ca_file",
+                    reason="certificate",
+                ) from None
+            raise Unavailable(f"{doing} at {self._settings.host}: {said[:200]}") from None
+        self._note_limits(answer)
+        return answer
+
+    def _note_limits(self, answer: Answer) -> None:
+        """Primary and secondary limits: nothing is sent before the moment that the forge named."""
+        headers, pause = answer.headers, 0.0
+        if answer.status in (403, 429) or answer.status == 503:
+            pause = _seconds(headers.get("retry-after"))
+        spent = next(
+            (headers[name] for name in ("x-ratelimit-remaining", "ratelimit-remaining") if name in headers), ""
+        )
+        if answer.status in (403, 429) and spent == "0":
+            reset = next((headers[name] for name in ("x-ratelimit-reset", "ratelimit-reset") if name in headers), "")
+            pause = max(pause, _until(reset))
+        if answer.status == 429 and not pause:
+            pause = 60.0
+        if pause > 0:
+            self._not_before = time.monotonic() + min(pause, _LONGEST_PAUSE)
+
+    def _error(self, answer: Answer, doing: str) -> Exception:
+        said = _words(answer.body)
+        waits = self._not_before - time.monotonic()
+        if answer.status in _PASSING or (answer.status == 403 and waits > 0):
+            return Unavailable(f"{doing}: {answer.status} {said}", after_seconds=max(5.0, waits))
+        message = f"{doing}: {self._settings.kind} answers {answer.status} {said}".rstrip()
+        if 300 <= answer.status < 400:
+            place = answer.headers.get("location", "")[:200]
+            step = f"the repository was moved or renamed (to {place}): gitmedic forge connect"
+            return Refused(message, next_step=step, reason="moved")
+        if answer.status == 401:
+            return Refused(message, next_step="its token is wrong or expired: gitmedic forge connect", reason="token")
+        if answer.status in (403, 404, 410, 451):
+            step = "see what the token lacks with: gitmedic doctor"
+            return Refused(message, next_step=step, reason="not_found" if answer.status in (404, 410) else "forbidden")
+        if answer.status == 409:
+            return Conflict(message)
+        return Refused(message, next_step="gitmedic doctor", reason=f"http_{answer.status}")
+
+    def _url(self, path: str) -> str:
+        return f"{self._settings.api}/{path.lstrip('/')}"
+
+    def _own(self, url: str, doing: str) -> str:
+        """A page that lies on the same server, else nobody is told our token."""
+        here, there = httpx.URL(self._settings.api), httpx.URL(url)
+        if (here.scheme, here.host, here.port) != (there.scheme, there.host, there.port):
+            raise Refused(
+                f"{doing}: the next page lies on another server, {there.host!r:.80}",
+                next_step="set forge.api_url to the address under which the forge itself writes its links",
+                reason="moved",
+            )
+        return url
+
+
+def _json(content: bytes) -> Any:
+    if not content.strip():
+        return None
+    try:
+        return httpx.Response(200, content=content).json()
+    except ValueError:
+        return content[:1000].decode("utf-8", "replace")
+
+
+def _words(body: Any) -> str:
+    """The forge's own words, one bounded line of text."""
+    if isinstance(body, dict):
+        parts = [body.get("message"), body.get("error"), body.get("error_description")]
+        parts += [one.get("message") if isinstance(one, dict) else one for one in body.get("errors") or []]
+        said = "; ".join(str(part) for part in parts if part)
+    else:
+        said = str(body or "")
+    return "".join(c if c.isprintable() else " " for c in said)[:300]
+
+
+def _next_link(headers: httpx.Headers) -> str | None:
+    for part in headers.get("link", "").split(","):
+        target, _, attributes = part.strip().partition(">")
+        if target.startswith("<") and 'rel="next"' in attributes.replace("rel=next", 'rel="next"'):
+            return str(target[1:])
+    return None
+
+
+def _seconds(text: str | None) -> float:
+    """`Retry-After`: seconds or a date (RFC 9110)."""
+    if not text:
+        return 0.0
+    try:
+        return max(float(text), 0.0)
+    except ValueError:
+        pass
+    try:
+        return max((parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds(), 0.0)
+    except (ValueError, TypeError):
+        return 0.0
+
+
+def _until(text: str) -> float:
+    """A moment in seconds since the epoch, as seconds from now."""
+    try:
+        return max(float(text) - datetime.now(UTC).timestamp(), 0.0)
+    except ValueError:
+        return 0.0

@@ -1,0 +1,67 @@
+"""What the stages ask of the world, as small roles. Each has a fake in `receiver.testing` and real adapters.
+
+Decides nothing. Every method raises `Unavailable` when the other side does not answer, `Refused` when a
+person must act, and nothing else.
+"""
+
+from __future__ import annotations
+
+from receiver.ports.approved import Branches, Forge, Hosting, Repo, Signatures
+from receiver.ports.happened import (
+    Cases,
+    Chronicle,
+    Clearance,
+    Clearances,
+    Embedder,
+    Event,
+    Gate,
+    Inbox,
+    Lease,
+    Ledger,
+    Locks,
+    Memory,
+    Post,
+    Receipt,
+    Runs,
+)
+from receiver.ports.people import Access, Archive, Desk, Logs, Page, Pulse, ReviewDesk, Token
+from receiver.ports.world import Clock, Facts, Notifier, Planner, Proof, Purse, Runner, Spent
+
+__all__ = [
+    "Access",
+    "Archive",
+    "Branches",
+    "Cases",
+    "Chronicle",
+    "Clearance",
+    "Clearances",
+    "Clock",
+    "Desk",
+    "Embedder",
+    "Event",
+    "Facts",
+    "Forge",
+    "Gate",
+    "Hosting",
+    "Inbox",
+    "Lease",
+    "Ledger",
+    "Locks",
+    "Logs",
+    "Memory",
+    "Notifier",
+    "Page",
+    "Planner",
+    "Post",
+    "Proof",
+    "Pulse",
+    "Purse",
+    "Receipt",
+    "Repo",
+    "ReviewDesk",
+    "Runner",
+    "Runs",
+    "Signatures",
+    "Spent",
+    "Token",
+]

@@ -1,0 +1,85 @@
+"""What was approved: git, the forge, and signatures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+from receiver.domain.forge import Account, Marks, Opening, Posture, PullRequest
+from receiver.domain.landing import Landing, Trees
+from receiver.domain.proposal import Proposal
+from receiver.domain.revision import Revision
+
+
+class Repo(Protocol):
+    """The ops repository, read by object id at a commit, never from a work tree."""
+
+    async def adopted(self) -> str:
+        """The commit in force (rule S4)."""
+
+    async def revision(self, commit: str) -> Revision:
+        """Catalog, inventory and policy at a commit; raises `Invalid` when they cannot be read."""
+
+    async def trees(self, commit: str, playbook_path: str) -> Trees:
+        """What a run file pins."""
+
+    async def files(self, commit: str, playbook_path: str) -> dict[str, bytes]:
+        """The named files that may enter a run (rule S6), by path below the playbook's folder."""
+
+
+class Branches(Protocol):
+    """Proposals as branches, and what became of them."""
+
+    async def propose(self, *, branch: str, path: str, content: bytes, message: str) -> tuple[str, str]:
+        """One new file on a new branch from the base's tip; (head, base). The same again is harmless."""
+
+    async def landing(self, proposal: Proposal, merge_sha: str | None, playbook_path: str) -> Landing:
+        """The facts of git for the approval checks."""
+
+    async def claim(self, run: str, instance: str, nonce: str) -> bool:
+        """Claim the run (rule S2); True only for the one who was first, ever."""
+
+
+class Forge(Protocol):
+    """Pull requests."""
+
+    name: str  #: `local`, `github`, `gitea` or `gitlab`
+
+    async def open(self, opening: Opening) -> PullRequest:
+        """Open one, or find the one of this branch that is open or merged; never two, whatever answer was lost."""
+
+    async def read(self, number: int) -> PullRequest:
+        """As it is now, with every review."""
+
+    async def comment(self, number: int, text: str) -> None:
+        """Write the one sticky comment, edited in place."""
+
+    async def mark(self, number: int, marks: Marks) -> None:
+        """Set our labels and the status of its head; the same again is harmless."""
+
+    async def close(self, number: int, text: str) -> None:
+        """Close it unmerged; closing a closed one is harmless."""
+
+
+class Hosting(Protocol):
+    """The repository on the forge, around its pull requests."""
+
+    async def account(self) -> Account:
+        """Who we are there."""
+
+    async def posture(self) -> Posture:
+        """How the base branch is protected; looked at once an hour at most."""
+
+    async def changed(self, since: datetime | None) -> list[int]:
+        """Numbers of pull requests into the base that changed since then, at most some hundred; None: the open ones."""
+
+    async def behind(self, commit: str) -> int | None:
+        """The number of the merged pull request that brought this commit of the base, if one did."""
+
+
+class Signatures(Protocol):
+    """Signatures of people over what they approve."""
+
+    async def is_by(self, text: str, signature: str, keys: Sequence[str]) -> bool:
+        """Whether one of these ssh public keys signed exactly this text, for an approval and nothing else."""

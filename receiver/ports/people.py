@@ -1,0 +1,120 @@
+"""Doors: people and scripts, and what is shown to them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from receiver.domain.case import Case, Planned
+from receiver.domain.forge import PullRequest
+from receiver.domain.record import Record
+from receiver.ports.happened import Event
+
+
+class Token(Record):
+    """A bearer token that was believed."""
+
+    name: str
+    scope: str  #: read, alerts:write, dispatch or admin
+    source: str = ""  #: for alerts:write: the only source it may speak for; empty = any
+
+
+class Access(Protocol):
+    """Who is asking."""
+
+    async def token(self, secret: str) -> Token | None:
+        """The token with this secret, if it is known and not revoked."""
+
+    async def enter(self, link_secret: str) -> tuple[str, str] | None:
+        """Use a setup link once: (session secret, person), or None when unknown or used."""
+
+    async def person(self, session_secret: str) -> str | None:
+        """Whose session this is, if it has not ended."""
+
+    async def leave(self, session_secret: str) -> None:
+        """End a session."""
+
+
+class Page(Record):
+    """One page of a list, newest first."""
+
+    items: tuple[dict[str, Any], ...]
+    next: str | None = None  #: cursor of the next page
+
+
+class Archive(Protocol):
+    """Everything that is shown, in the one JSON shape."""
+
+    async def alerts(self, *, limit: int, cursor: str | None, filters: dict[str, str]) -> Page:
+        """One row per identity, each with its why."""
+
+    async def cases(self, *, limit: int, cursor: str | None, filters: dict[str, str]) -> Page:
+        """Short rows: id, state, outcome, why, alert name, entity, playbook, timestamps."""
+
+    async def case(self, id: str) -> dict[str, Any] | None:
+        """The whole case with its events."""
+
+    async def events(self, id: str, *, after: int) -> list[dict[str, Any]]:
+        """Events of a case with a number above `after`."""
+
+    async def stored(self, id: str) -> Case | None:
+        """The case as the stages know it."""
+
+    async def case_of_proposal(self, number: int) -> str | None:
+        """The id of the case behind a pull request."""
+
+    async def entities(self) -> list[dict[str, Any]]:
+        """One row per thing that had a case: how many are open, the last one, when its facts were taken."""
+
+
+class Logs(Protocol):
+    """What runs wrote, in the one JSON shape."""
+
+    async def run(self, id: str) -> dict[str, Any] | None:
+        """A run by run id: status, stats, attempts."""
+
+    async def run_log(self, id: str, *, after: int = -1, limit: int = 1000, tail: bool = False) -> list[dict[str, Any]]:
+        """Events of the run's latest attempt with a number above `after`; with `tail` the last ones."""
+
+    async def run_tally(self, id: str) -> list[dict[str, Any]]:
+        """Counts of the latest attempt by host and kind of event."""
+
+
+class Pulse(Protocol):
+    """Tells who shows something live that it may have changed."""
+
+    def watch(self, case: str | None) -> AbstractContextManager[asyncio.Event]:
+        """Set whenever this case (None: any case) may have changed; the watcher clears it."""
+
+
+class Desk(Protocol):
+    """What a person's word changes in the store."""
+
+    async def open(self, case: Planned, events: Sequence[Event]) -> None:
+        """A case that a person began."""
+
+    async def note(self, case: str, event: Event, *, wake: bool = False) -> None:
+        """Add one line to a case's timeline, and wake it."""
+
+    async def cancel(self, run: str, actor: str) -> bool:
+        """Ask a live run to stop; False when it is not running."""
+
+    async def adopt(self, commit: str, *, old: str | None, digest: str, actor: str) -> None:
+        """Put a revision in force (rule S4)."""
+
+
+class ReviewDesk(Protocol):
+    """Reviews that people give on our own pages, and merges in their name."""
+
+    async def approve(self, number: int, head_sha: str, person: str, via: str, *, signature: str = "") -> PullRequest:
+        """Record the review of this head, which merges nothing; raises `Conflict` as below."""
+
+    async def approve_and_merge(
+        self, number: int, head_sha: str, person: str, via: str, *, signature: str = ""
+    ) -> PullRequest:
+        """Record the review of this head and merge it; raises `Conflict` on an old head or a closed one."""
+
+    async def reject(self, number: int, person: str, via: str, why: str) -> PullRequest:
+        """Close it unmerged, in this person's name."""
