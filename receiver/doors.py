@@ -11,28 +11,43 @@ from typing import Any
 
 from receiver.domain.case import Planned, Proposed
 from receiver.domain.entity import entity_of
+from receiver.domain.forge import Review, person_account
 from receiver.domain.outcome import Mode, Risk
 from receiver.domain.plan import Attempt, Plan
 from receiver.domain.playbook import check_params
 from receiver.domain.policyfile import Person, Policy
-from receiver.domain.quorum import may_approve
+from receiver.domain.quorum import Vote, approval_text, may_approve, missing
 from receiver.errors import Refused
 from receiver.identity import new_id
-from receiver.ports import Archive, Clock, Desk, Event, Repo, ReviewDesk
+from receiver.ports import Archive, Clock, Desk, Event, Forge, Repo, ReviewDesk, Signatures
 
 
 class Doors:
     """The acts of people, in one place."""
 
-    def __init__(self, *, archive: Archive, desk: Desk, review: ReviewDesk, repo: Repo, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        archive: Archive,
+        desk: Desk,
+        review: ReviewDesk,
+        forge: Forge,
+        repo: Repo,
+        signatures: Signatures,
+        clock: Clock,
+        repository: str = "local",
+    ) -> None:
         self._archive, self._desk, self._review, self._repo, self._clock = archive, desk, review, repo, clock
+        self._forge, self._signatures, self._repository = forge, signatures, repository
 
     async def policy(self) -> Policy:
         """The policy in force."""
         return (await self._repo.revision(await self._repo.adopted())).policy
 
-    async def approve(self, case: str, *, head_sha: str, person: Person, via: str) -> dict[str, Any]:
-        """Approve this head and merge it; `via` is `session` or `terminal`. Gives the case as JSON."""
+    async def approve(
+        self, case: str, *, head_sha: str, person: Person, via: str, signature: str = ""
+    ) -> dict[str, Any]:
+        """Approve this head, and merge it once that is enough; `via` is `session` or `terminal`. The case as JSON."""
         proposed = await self._proposed(case)
         if not may_approve(person, proposed.risk):
             raise Refused(
@@ -41,18 +56,63 @@ class Doors:
                 reason="not_entitled",
             )
         if proposed.risk.rank >= Risk.HIGH.rank:
-            raise Refused(
-                f"approving case {case}: risk {proposed.risk} needs a signature over the digest",
-                next_step="run it by hand, or lower its risk in catalog.yml with the reason",
-                reason="needs_signature",
-            )
-        await self._review.approve_and_merge(proposed.proposal.number, head_sha, person.name, via)
-        await self._note(case, "proposal.approved", person, via, f"approved and merged head {head_sha[:12]}")
+            await self._check_signature(proposed, person, signature)
+        number = proposed.proposal.number
+        lacking = await self._lacking(proposed, head_sha, person, via)
+        act = self._review.approve_and_merge if lacking is None else self._review.approve
+        await act(number, head_sha, person.name, via, signature=signature)
+        if lacking is None:
+            await self._note(case, "proposal.approved", person, via, f"approved and merged head {head_sha[:12]}")
+        else:
+            said = f"approved head {head_sha[:12]}; still required: {lacking}"
+            await self._note(case, "proposal.reviewed", person, via, said)
         return await self._case(case)
+
+    async def to_sign(self, case: str) -> str:
+        """What a person signs to approve this proposal from risk high."""
+        return self._text(await self._proposed(case))
+
+    async def _lacking(self, proposed: Proposed, head_sha: str, person: Person, via: str) -> str | None:
+        """What the count lacks once this person has said yes; a merge before it is enough would run nothing."""
+        pull = await self._forge.read(proposed.proposal.number)
+        policy = (await self._repo.revision(proposed.revision)).policy
+        word = Review(
+            by=person_account(person.name), head_sha=head_sha, verdict="approve", at=self._clock.now(), via=via
+        )
+        vote = Vote(
+            policy=policy, pull=pull.model_copy(update={"reviews": (*pull.reviews, word)}), head_sha=head_sha,
+            risk=proposed.risk, requested_by=proposed.requested_by, author=proposed.proposal.author,
+            labels=dict(proposed.alert.labels) if proposed.alert else {}, playbook=proposed.runfile.playbook,
+            host=next(iter(proposed.runfile.targets), None),
+        )  # fmt: skip
+        return missing(vote)
+
+    async def _check_signature(self, proposed: Proposed, person: Person, signature: str) -> None:
+        """Rule S9: wrong or missing is said before anything is recorded."""
+        text = self._text(proposed)
+        if signature and await self._signatures.is_by(text, signature, person.ssh_keys):
+            return
+        said = f"approving case {proposed.id}: risk {proposed.risk} needs {person.name}'s ssh signature over the digest"
+        if signature:
+            said += "; the one given is by none of the keys that policy.yml names, or over something else"
+        raise Refused(said, next_step=f"gitmedic approve {proposed.id} --sign KEY", reason="needs_signature")
+
+    def _text(self, proposed: Proposed) -> str:
+        proposal = proposed.proposal
+        return approval_text(
+            repository=self._repository, number=proposal.number, head_sha=proposal.head_sha,
+            run=proposal.run_id, sha256=proposal.sha256,
+        )  # fmt: skip
 
     async def reject(self, case: str, *, person: Person, via: str, why: str = "") -> dict[str, Any]:
         """Close the proposal; nothing will run."""
         proposed = await self._proposed(case)
+        if not may_approve(person, proposed.risk):
+            raise Refused(
+                f"rejecting case {case}: {person.name} may not decide about risk {proposed.risk}",
+                next_step="set `approves` for this person in policy.yml",
+                reason="not_entitled",
+            )
         await self._review.reject(proposed.proposal.number, person.name, via, why)
         await self._note(case, "proposal.rejected", person, via, why or "rejected")
         return await self._case(case)

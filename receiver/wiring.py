@@ -166,7 +166,10 @@ async def open_office(settings: Settings) -> AsyncIterator[Office]:
             repo,
             LocalForgeSettings(base=settings.repo.base, url_template=f"{settings.web.url}/proposals/{{number}}"),
         )
-        doors = Doors(archive=store.archive, desk=store.desk, review=forge, repo=repo, clock=SystemClock())
+        doors = Doors(
+            archive=store.archive, desk=store.desk, review=forge, forge=forge, repo=repo,
+            signatures=SshSignatures(NAMESPACE), clock=SystemClock(),
+        )  # fmt: skip
         yield Office(store=store, repo=repo, forge=forge, doors=doors)
 
 

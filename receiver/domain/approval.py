@@ -19,7 +19,7 @@ from receiver.domain.quorum import Vote, actors, may_approve, missing
 from receiver.domain.record import Record
 from receiver.domain.run import JobHost
 from receiver.domain.runfile import RunFile, read_runfile
-from receiver.domain.table import NotHere, Row
+from receiver.domain.table import NotHere, Row, first_no
 from receiver.errors import Invalid
 
 
@@ -89,6 +89,15 @@ def is_merged_here(merge: Merge) -> str | None:
         return f"it was merged into {pull.base_ref!r}, not into {merge.base!r}"
     if pull.state != "merged" or pull.draft or not pull.merge_sha:
         return f"it is {pull.state}, not merged"
+    return None
+
+
+def same_head(merge: Merge) -> str | None:
+    """Nobody pushed to its branch: what was rehearsed and reviewed is what stands there."""
+    pull = _pull_request(merge)
+    if pull.head_sha != merge.proposal.head_sha:
+        by = f" by {pull.pushed_by.login}" if pull.pushed_by is not None else ""
+        return f"its branch was moved from {merge.proposal.head_sha[:12]} to {pull.head_sha[:12]}{by} after the dry run"
     return None
 
 
@@ -260,6 +269,7 @@ APPROVAL: tuple[Row[Merge], ...] = (
     Row("ours", "Is it the pull request that we opened?", is_ours, ("forge",)),
     Row("settled", "Has the forge worked out its approvals?", is_settled, ("forge",), None),
     Row("merged", "Is it merged, from our branch into the base?", is_merged_here, ("forge",)),
+    Row("same_head", "Is its head the one that was rehearsed?", same_head, ("forge",)),
     Row("reachable", "Is the merge on the base branch?", is_reachable, ("git",)),
     Row("landed_once", "Did the file land exactly once?", landed_once, ("git",)),
     Row("one_file", "Does it add one run file and nothing else?", adds_one_file, ("git",)),
@@ -278,3 +288,24 @@ APPROVAL: tuple[Row[Merge], ...] = (
     Row("fresh", "Was it approved for this instance?", is_fresh, ("database",)),
     Row("isolation", "Is the sandbox as strong as the policy asks?", isolation_allowed),
 )
+
+#: asked of an open proposal, so that people see what it still takes; the rest only a merge can answer
+_WHILE_OPEN = ("repository", "ours", "same_head", "settled", "quorum", "signed", "posture", "in_the_way")
+
+
+def still_required(merge: Merge) -> tuple[str, ...]:
+    """What an open proposal still needs before it may run, as sentences; the merge itself comes last."""
+    rows = [row for row in APPROVAL if row.name in _WHILE_OPEN]
+    said = [row.ask(merge) for row in rows]
+    found = [words for words in said if words is not None and not isinstance(words, NotHere)]
+    pull = _pull_request(merge)
+    if pull.base_ref != merge.base:
+        found.append(f"its base is {pull.base_ref!r} now; only a merge into {merge.base!r} counts")
+    if pull.draft:
+        found.append("it is a draft")
+    return tuple(found)
+
+
+def cannot_run(merge: Merge) -> bool:
+    """Whether an open proposal can no longer become a run, whoever approves it."""
+    return first_no([row for row in APPROVAL if row.name in ("repository", "ours", "same_head")], merge) is not None

@@ -27,6 +27,9 @@ from receiver.domain.record import Record
 from receiver.domain.run import RunResult
 from receiver.domain.runfile import RunFile
 
+#: reasons of a rejected case: only the word of somebody who may approve quiets anything (rule S18)
+TURNED_DOWN, CLOSED_BY_A_STRANGER = "turned_down", "closed"
+
 Next = TypeVar("Next", bound="_Case")
 
 
@@ -193,6 +196,11 @@ class Closed(_Ended):
     """Learned from; nothing more happens."""
 
     kind: Literal["closed"] = "closed"
+
+    @property
+    def comes_again(self) -> bool:
+        """Never decided on its merits: the alert, if it still fires, becomes a case once more."""
+        return self.outcome is Outcome.SUPERSEDED or self.reason == CLOSED_BY_A_STRANGER
 
 
 Case = Annotated[

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from hashlib import sha256
 from typing import Any, Literal
 
 from receiver.domain.record import Record
@@ -40,6 +42,12 @@ class Plan(Record):
     confidence: float | None = None  #: a model's own number, 0 to 1; stored, never used
     tier: str = ""  #: who decided
     candidates: tuple[Candidate, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """Of playbook and parameters: the same again is the same."""
+        said = json.dumps([self.playbook, self.params], sort_keys=True, separators=(",", ":"), default=str)
+        return sha256(said.encode()).hexdigest()
 
 
 #: why a tier's answer was not taken; empty when it was, or when it abstained

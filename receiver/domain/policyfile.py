@@ -70,6 +70,8 @@ class Limits(Record):
     storm_seconds: int = 300
     flapping_fires: int = 4  #: fires of one fingerprint within an hour
     rehearsals: int = 2  #: at once
+    rehearsal_age_seconds: int = 3600  #: an older dry run is repeated before the run
+    quiet_seconds: int = 24 * 3600  #: what somebody who may approve turned down is not proposed again for so long
 
 
 class Policy(Record):

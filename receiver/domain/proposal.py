@@ -23,6 +23,15 @@ class Rehearsal(Record):
     id: str
     result: RunResult
 
+    def differs_from(self, other: Rehearsal) -> bool:
+        """Whether something else would change than was approved (rule S5)."""
+        return self._said != other._said
+
+    @property
+    def _said(self) -> tuple[object, ...]:
+        result = self.result
+        return result.status, sorted(result.changes), sorted(result.not_previewable), result.diff
+
 
 class Proposal(Record):
     """One pull request with one new file."""

@@ -12,6 +12,7 @@ from receiver.domain.entity import Entity
 from receiver.domain.history import History, Past, Track
 from receiver.domain.memory import Precedent
 from receiver.domain.outcome import Role
+from receiver.domain.plan import Plan
 from receiver.domain.policyfile import Limits
 from receiver.domain.proof import Baseline, Reading
 from receiver.domain.proposal import Answer
@@ -93,6 +94,9 @@ class Ledger(Protocol):
 
     async def take_slot(self, case: str, limits: Limits) -> str | None:
         """Take a proposal slot; None when taken (or held already), else why not. Fails closed."""
+
+    async def turned_down(self, alert: Alert, entity: Entity | None, plan: Plan) -> datetime | None:
+        """When somebody who may approve last said no to just this alert, playbook and parameters."""
 
     async def learn(self, case: Closed) -> None:
         """Keep the outcome and the track record, once; frees the slot."""

@@ -1,19 +1,21 @@
 """Proposed → Approved: wait for the merge, then believe it only if every question of the table is answered.
 
-While it waits: a problem that is *proved* gone closes the proposal (rule S1); one that only went silent stays
-open and a person is told; one too old expires. `merged` is a hint: the table in `domain/approval.py` decides.
+While it waits: a problem that is *proved* gone closes the proposal (rule S1); one that only went silent stays open,
+is marked so, and a person is told; what it stands on moved, and it makes room for a new one; one too old expires. A
+close quiets only when the closer may approve (rule S18). `merged` is a hint: the table in `domain/approval.py` decides.
 """
 
 from __future__ import annotations
 
-from receiver.domain.approval import APPROVAL, Merge, vote_of
-from receiver.domain.case import Approved, Ended, Proposed
-from receiver.domain.forge import PullRequest
+from receiver.domain.approval import APPROVAL, Merge, cannot_run, still_required, undiverged, vote_of
+from receiver.domain.case import CLOSED_BY_A_STRANGER, TURNED_DOWN, Approved, Ended, Proposed
+from receiver.domain.forge import Marks, PullRequest
 from receiver.domain.outcome import Outcome, Verdict
 from receiver.domain.proof import Reading
 from receiver.domain.proposal import Approval, Signature
-from receiver.domain.quorum import approvers, standing
-from receiver.domain.table import answer_all, first_no
+from receiver.domain.pulltext import closing, labels, standing_comment, status_line
+from receiver.domain.quorum import approvers, candidates, may_approve, person_of, standing
+from receiver.domain.table import NotHere, answer_all, first_no
 from receiver.errors import Broken, Retry
 from receiver.evidence import Grounds, hold_seconds
 from receiver.ports import Forge, Hosting, Proof
@@ -30,15 +32,15 @@ async def approve(
     """Look at the proposal once."""
     pull = await forge.read(case.proposal.number)
     if pull.state == "closed":
-        return case.end(Outcome.REJECTED, f"closed by {pull.closed_by or 'somebody'}")
-    if pull.state == "open":
-        return await _while_open(case, forge=forge, proof=proof, grounds=grounds)
+        return await _closed(case, pull, grounds)
     merge = await grounds.gather(case, pull.merge_sha, pull_request=pull, posture=await hosting.posture())
+    if pull.state == "open":
+        return await _while_open(case, merge, forge=forge, proof=proof, grounds=grounds)
     no = first_no(_AT_MERGE, merge)
     if no is not None:
         row, why = no
         if row.fails_as is None:
-            raise Retry(why, after_seconds=POLL_SECONDS)
+            raise Retry(f"merged, but {why}", after_seconds=POLL_SECONDS, tell=row.name == "posture")
         return case.end(row.fails_as, why, reason=row.name)
     return case.become(Approved, approval=_approval(merge, pull))
 
@@ -47,8 +49,7 @@ def _approval(merge: Merge, pull: PullRequest) -> Approval:
     if pull.merge_sha is None:
         raise Broken(f"pull request {pull.number} passed all checks without a merge commit")
     vote = vote_of(merge)
-    words = standing(vote)
-    counted = approvers(vote)
+    words, counted = standing(vote), approvers(vote)
     return Approval(
         at=pull.merged_at or merge.now,
         merge_sha=pull.merge_sha,
@@ -61,22 +62,68 @@ def _approval(merge: Merge, pull: PullRequest) -> Approval:
     )
 
 
-async def _while_open(case: Proposed, *, forge: Forge, proof: Proof, grounds: Grounds) -> Ended:
-    """Ends the case for a reason that is proved, else puts it off."""
-    if await grounds.ledger.now() >= case.proposal.expires_at:
-        why = f"nobody decided before {case.proposal.expires_at:%Y-%m-%d %H:%M} UTC"
-        await forge.close(case.proposal.number, f"Closed: {why}.")
-        return case.end(Outcome.EXPIRED, why)
-    if case.alert is not None:
-        reading = await _gone(case, proof)
-        if reading is not None and reading.verdict is Verdict.RESOLVED:
-            await forge.close(case.proposal.number, f"Closed: the problem is proved gone. {reading.why}")
-            return case.end(Outcome.SELF_RESOLVED, reading.why)
-        policy = (await grounds.repo.revision(case.revision)).policy
-        past = await grounds.ledger.history(case.alert, case.entity, policy.limits, case.id, case.opened_at)
-        if past.alert_resolved_at is not None and reading and reading.verdict is Verdict.NO_DATA:
-            raise Retry(f"went silent: no data ({reading.why})", after_seconds=POLL_SECONDS, tell=True)
-    raise Retry("needs you: approve or reject the proposal", after_seconds=POLL_SECONDS)
+async def _closed(case: Proposed, pull: PullRequest, grounds: Grounds) -> Ended:
+    """Unmerged. Whose word it was decides whether the same may be proposed again."""
+    if pull.closed_by == grounds.bot and await grounds.ledger.now() >= case.proposal.expires_at:
+        return case.end(Outcome.EXPIRED, _expired(case))  # we closed it, and died before that was written down
+    policy = (await grounds.repo.revision(case.revision)).policy
+    person = person_of(policy, pull.closed_by) if pull.closed_by is not None else None
+    if person is not None and may_approve(person, case.risk):
+        return case.end(Outcome.REJECTED, f"turned down by {person.name}", reason=TURNED_DOWN)
+    by = pull.closed_by.login if pull.closed_by is not None else "somebody"
+    why = f"closed by {by}, who may not approve it: while the alert fires, it is proposed again"
+    return case.end(Outcome.REJECTED, why, reason=CLOSED_BY_A_STRANGER)
+
+
+async def _while_open(case: Proposed, merge: Merge, *, forge: Forge, proof: Proof, grounds: Grounds) -> Ended:
+    """Ends the case for a reason that is proved, else says what is still required and puts it off."""
+    number = case.proposal.number
+    if merge.now >= case.proposal.expires_at:
+        await forge.close(number, closing(_expired(case)))
+        return case.end(Outcome.EXPIRED, _expired(case))
+    reading = await _gone(case, proof)
+    if reading is not None and reading.verdict is Verdict.RESOLVED:
+        await forge.close(number, closing(f"the problem is proved gone: {reading.why}", reading))
+        return case.end(Outcome.SELF_RESOLVED, reading.why)
+    moved = undiverged(merge)
+    if moved is not None and not isinstance(moved, NotHere):
+        await forge.close(number, closing(f"superseded: {moved}"))
+        return case.end(Outcome.SUPERSEDED, moved, reason="undiverged")
+    silent = await _silent(case, reading, grounds)
+    await _say(case, merge, forge, silent)
+    if silent:
+        raise Retry(silent, after_seconds=POLL_SECONDS, tell=True)
+    required = still_required(merge)
+    if cannot_run(merge):
+        raise Retry(f"it will not run as it is: {required[0]}", after_seconds=POLL_SECONDS, tell=True)
+    raise Retry(f"needs you: {required[0] if required else 'merge it'}", after_seconds=POLL_SECONDS)
+
+
+async def _say(case: Proposed, merge: Merge, forge: Forge, silent: str) -> None:
+    """What it still takes, on the pull request itself. The same again says nothing."""
+    pull = merge.pull_request
+    if pull is None or pull.settling:
+        return
+    required = still_required(merge)
+    state = "failure" if cannot_run(merge) else "success"
+    marks = Marks(
+        head_sha=pull.head_sha,
+        state=state,
+        text=status_line(case, required),
+        labels=labels(case.risk, "silent" if silent else ""),
+    )
+    await forge.mark(case.proposal.number, marks)
+    text = standing_comment(case, required, can_approve=candidates(vote_of(merge)), silent=silent)
+    await forge.comment(case.proposal.number, text)
+
+
+async def _silent(case: Proposed, reading: Reading | None, grounds: Grounds) -> str:
+    """Rule S1: a `resolved` without evidence is no proof; the proposal stays, and says so."""
+    if case.alert is None or reading is None or reading.verdict is not Verdict.NO_DATA:
+        return ""
+    policy = (await grounds.repo.revision(case.revision)).policy
+    past = await grounds.ledger.history(case.alert, case.entity, policy.limits, case.id, case.opened_at)
+    return f"went silent: no data ({reading.why})" if past.alert_resolved_at is not None else ""
 
 
 async def _gone(case: Proposed, proof: Proof) -> Reading | None:
@@ -86,3 +133,7 @@ async def _gone(case: Proposed, proof: Proof) -> Reading | None:
         return None
     hold = hold_seconds(baseline.for_seconds, baseline.interval_seconds)
     return await proof.read(case.alert, baseline, newer_than=case.alert.starts_at, held_seconds=hold)
+
+
+def _expired(case: Proposed) -> str:
+    return f"nobody decided before {case.proposal.expires_at:%Y-%m-%d %H:%M} UTC"

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from typing import Literal
 
 from receiver.domain.approval import APPROVAL
 from receiver.domain.case import Approved, Ended, Executed
 from receiver.domain.job import job_of, lock_names
 from receiver.domain.outcome import Outcome, Verdict
+from receiver.domain.proposal import Rehearsal
 from receiver.domain.run import Job, RunResult
 from receiver.domain.table import first_no
 from receiver.errors import Conflict, Retry
 from receiver.evidence import Grounds
 from receiver.ports import Clearance, Locks, Runner, Runs
+from receiver.rehearsing import dry_run
 
 #: how long to wait for role plan's word before the locks are given back
 CLEARANCE_SECONDS = 20.0
@@ -53,10 +56,14 @@ async def execute(case: Approved, *, grounds: Grounds, runner: Runner, locks: Lo
 
 async def _locked(case: Approved, grounds: Grounds, runner: Runner, instance: str) -> Executed | Ended:
     """With the locks in hand: clearance, own checks, claim, run."""
+    isolation = await runner.isolation()
+    fresh = await _rehearsed(case, grounds, runner, isolation, instance)
+    if isinstance(fresh, Ended):
+        return fresh
+    case = fresh
     clearance = await _cleared(case, grounds.runs)
     if isinstance(clearance, Ended):
         return clearance
-    isolation = await runner.isolation()
     merge = await grounds.gather(case, case.approval.merge_sha, isolation=isolation)
     no = first_no(_HERE, merge)
     if no is not None:
@@ -69,6 +76,39 @@ async def _locked(case: Approved, grounds: Grounds, runner: Runner, instance: st
     files = await grounds.repo.files(case.revision, playbook.path)
     job = job_of(case.runfile, playbook, revision.inventory, files, mode="run", isolation=isolation)
     return _ended(case, await _once(case, job, grounds, runner, instance), clearance)
+
+
+async def _rehearsed(
+    case: Approved, grounds: Grounds, runner: Runner, isolation: Literal["bwrap", "none"], instance: str
+) -> Approved | Ended:
+    """An old dry run is repeated; when something else would change now, the approval was for something else."""
+    limits = (await grounds.repo.revision(case.revision)).policy.limits
+    approved, newest = case.rehearsals[-1], await _newest(case, grounds.runs)
+    age = await grounds.ledger.now() - newest.result.ended_at
+    if age.total_seconds() > limits.rehearsal_age_seconds:
+        paused = await grounds.gate.paused()
+        if paused:
+            raise Retry(paused, after_seconds=10)
+        newest = await dry_run(
+            case, repo=grounds.repo, runs=grounds.runs, runner=runner, isolation=isolation, instance=instance
+        )
+        if newest.result.status in ("interrupted", "cancelled"):
+            raise Retry(f"the repeated dry run was {newest.result.status}", after_seconds=10)
+    if newest.id == approved.id:
+        return case
+    rehearsals = (*case.rehearsals, newest)
+    if newest.differs_from(approved):
+        why = "the dry run was repeated, since it was old, and something else would change now: the approval is void"
+        return case.end(Outcome.SUPERSEDED, why, reason="rehearsal", rehearsals=rehearsals)
+    return case.become(Approved, rehearsals=rehearsals, approval=case.approval)
+
+
+async def _newest(case: Approved, runs: Runs) -> Rehearsal:
+    """The last dry run that ended; one repeated while the case waited counts."""
+    found = await runs.attempt_of(case.runfile.run, "check")
+    if found is None or found[1] is None or found[1].status in ("interrupted", "cancelled"):
+        return case.rehearsals[-1]
+    return Rehearsal(id=found[0], result=found[1])
 
 
 async def _once(case: Approved, job: Job, grounds: Grounds, runner: Runner, instance: str) -> RunResult | None:

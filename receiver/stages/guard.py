@@ -27,6 +27,7 @@ SLOT_SECONDS = 15.0
 async def guard(case: Planned, *, repo: Repo, ledger: Ledger) -> Vetted | Ended:
     """Vet one plan."""
     revision = await repo.revision(case.revision)
+    now = await ledger.now()
     seen = Proposed(
         alert=case.alert,
         entity=case.entity,
@@ -36,6 +37,8 @@ async def guard(case: Planned, *, repo: Repo, ledger: Ledger) -> Vetted | Ended:
         plan=case.plan,
         requested_by=case.requested_by,
         revision=revision,
+        now=now,
+        turned_down_at=await ledger.turned_down(case.alert, case.entity, case.plan) if case.alert else None,
     )
     answers = answer_all(GUARD, seen)
     no = first_no(GUARD, seen)
@@ -44,7 +47,6 @@ async def guard(case: Planned, *, repo: Repo, ledger: Ledger) -> Vetted | Ended:
         return case.end(row.fails_as or Outcome.REFUSED, why, reason=row.name, guard=answers)
     playbook = revision.catalog.playbooks[case.plan.playbook or ""]
     limits = revision.policy.limits
-    now = await ledger.now()
     full = await ledger.take_slot(case.id, limits)
     if full is not None:
         if now - case.opened_at >= timedelta(seconds=limits.expiry_seconds):

@@ -10,8 +10,8 @@ from hashlib import sha256
 from receiver.domain.case import Proposed, Rehearsed
 from receiver.domain.forge import Opening
 from receiver.domain.proposal import Proposal
+from receiver.domain.pulltext import proposal_body, proposal_title
 from receiver.domain.runfile import path_of, write_runfile
-from receiver.domain.text import proposal_body, proposal_title
 from receiver.ports import Branches, Forge, Repo
 
 

@@ -7,11 +7,10 @@ run that does not end well ends the case; one that a crash cut short is done aga
 from __future__ import annotations
 
 from receiver.domain.case import Ended, Rehearsed, Vetted
-from receiver.domain.job import job_of
 from receiver.domain.outcome import Outcome
-from receiver.domain.proposal import Rehearsal
 from receiver.errors import Retry
 from receiver.ports import Gate, Repo, Runner, Runs
+from receiver.rehearsing import dry_run
 
 
 async def rehearse(
@@ -22,19 +21,14 @@ async def rehearse(
     if paused:
         raise Retry(paused, after_seconds=10)
     revision = await repo.revision(case.revision)
-    playbook = revision.catalog.playbooks[case.runfile.playbook]
     isolation = await runner.isolation()
     sites = {revision.inventory.hosts[name].site for name in case.runfile.targets}
     if isolation == "none" and not sites.issubset(revision.policy.isolation_none_allowed):
         why = "no sandbox works here, and policy.yml does not allow none for this site: gitmedic doctor"
         return case.end(Outcome.REFUSED, why, reason="isolation")
-    files = await repo.files(case.revision, playbook.path)
-    job = job_of(case.runfile, playbook, revision.inventory, files, mode="check", isolation=isolation)
-    most = revision.policy.limits.rehearsals
-    attempt = await runs.begin(case.runfile.run, case.id, "check", instance, most=most)
-    result = await runner.run(job, lambda events: runs.record(attempt, events), lambda: runs.cancelled(attempt))
-    await runs.finish(attempt, result)
-    rehearsed = case.become(Rehearsed, rehearsals=(Rehearsal(id=attempt, result=result),))
+    rehearsal = await dry_run(case, repo=repo, runs=runs, runner=runner, isolation=isolation, instance=instance)
+    result = rehearsal.result
+    rehearsed = case.become(Rehearsed, rehearsals=(rehearsal,))
     if result.status == "successful":
         return rehearsed
     outcome = Outcome.CANCELLED if result.status == "cancelled" else Outcome.REHEARSAL_FAILED

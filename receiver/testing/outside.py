@@ -129,6 +129,7 @@ class FakeRunner:
         self.run_status: Literal["successful", "failed", "cancelled", "timeout", "interrupted"] = "successful"
         self.rung: Literal["bwrap", "none"] = "bwrap"
         self.on_run: Callable[[Job], None] = lambda job: None
+        self.changed: str = "do it"  #: name of the task that changes something on each host
 
     async def run(
         self,
@@ -151,7 +152,7 @@ class FakeRunner:
             rc=0 if went_well else 2,
             why="" if went_well else f"the fake ends {status}",
             stats={host.name: RunStats(ok=1, changed=1) for host in job.hosts if went_well},
-            changes=tuple(f"{host.name}: do it" for host in job.hosts if went_well),
+            changes=tuple(f"{host.name}: {self.changed}" for host in job.hosts if went_well),
             started_at=began,
             ended_at=self._clock.now(),
             isolation=job.isolation,

@@ -8,10 +8,11 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from receiver.domain.alert import Alert
-from receiver.domain.case import Case, Closed, Planned
+from receiver.domain.case import CLOSED_BY_A_STRANGER, TURNED_DOWN, Case, Closed, Planned, Received
 from receiver.domain.entity import Entity
 from receiver.domain.history import History, Past, Track
 from receiver.domain.outcome import Role
+from receiver.domain.plan import Plan
 from receiver.domain.policyfile import Limits
 from receiver.domain.run import RunEvent, RunResult
 from receiver.errors import Conflict, Retry
@@ -90,6 +91,8 @@ class FakeCases:
         self.told(case.id, *events)
         row.due_at = None if case.kind == "closed" else self._clock.now()
         row.closed_at = self._clock.now() if case.kind == "closed" else None
+        if isinstance(case, Closed) and case.comes_again and case.alert is not None:
+            self.add(Received(id=new_id(), opened_at=self._clock.now(), alert=case.alert))
 
     async def put_off(self, lease: Lease, *, at: datetime | None, after_seconds: float, why: str) -> bool:
         """Due later."""
@@ -155,6 +158,7 @@ class FakeLedger:
             and row.case.id != case
             and getattr(row.case, "entity", None) == entity
             and getattr(row.case, "outcome", "") in _ACTED
+            and getattr(row.case, "reason", "") != CLOSED_BY_A_STRANGER
         ]
         fires = [row for row in same if row.case.alert and row.case.alert.fingerprint == alert.fingerprint]
         return History(
@@ -172,6 +176,8 @@ class FakeLedger:
         for row in self._cases.rows.values():
             one = row.case
             if not isinstance(one, Closed) or one.id == case or row.closed_at is None or one.alert is None:
+                continue
+            if one.reason == CLOSED_BY_A_STRANGER:
                 continue
             what = "failed" if one.outcome in ("not_fixed", "failed") else str(one.outcome)
             days = 1 if what == "failed" else 30
@@ -209,6 +215,21 @@ class FakeLedger:
         self.slots[case] = True
         self.taken_at.setdefault(case, self._clock.now())
         return None
+
+    async def turned_down(self, alert: Alert, entity: Entity | None, plan: Plan) -> datetime | None:
+        """Read from the rows."""
+        found = [
+            row.closed_at
+            for row in self._cases.rows.values()
+            if isinstance(row.case, Closed)
+            and row.case.reason == TURNED_DOWN
+            and row.closed_at
+            and row.case.alert
+            and row.case.plan
+            and (row.case.alert.source, row.case.alert.name, row.case.entity) == (alert.source, alert.name, entity)
+            and row.case.plan.digest == plan.digest
+        ]
+        return max(found, default=None)
 
     async def learn(self, case: Closed) -> None:
         """Once."""

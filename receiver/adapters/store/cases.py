@@ -18,7 +18,7 @@ from psycopg_pool import AsyncConnectionPool
 from receiver.adapters.store.opening import open_cases
 from receiver.adapters.store.pool import translated
 from receiver.adapters.store.queries import load
-from receiver.domain.case import Case, read_case
+from receiver.domain.case import Case, Closed, read_case
 from receiver.domain.outcome import Role
 from receiver.errors import Conflict
 from receiver.ports import Event, Lease
@@ -98,6 +98,8 @@ def row_of(case: Case, events: Sequence[Event], *, role: Role) -> dict[str, Any]
         "proposal": proposal.number if proposal else None,
         "outcome": str(case.outcome) if case.kind in ("ended", "closed") else None,
         "why": case.why if case.kind in ("ended", "closed") else "",
+        "reason": case.reason if case.kind in ("ended", "closed") else None,
         "is_open": case.kind != "closed",
+        "comes_again": isinstance(case, Closed) and case.comes_again,
         "events": Jsonb(json.loads(f"[{','.join(event.model_dump_json() for event in events)}]")),
     }

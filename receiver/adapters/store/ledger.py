@@ -6,6 +6,7 @@ Decides whether there is room for one more proposal. Fails closed: a count that 
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from psycopg.rows import dict_row
@@ -14,9 +15,10 @@ from psycopg_pool import AsyncConnectionPool
 from receiver.adapters.store.pool import translated
 from receiver.adapters.store.queries import load
 from receiver.domain.alert import Alert
-from receiver.domain.case import Closed
+from receiver.domain.case import TURNED_DOWN, Closed
 from receiver.domain.entity import Entity
 from receiver.domain.history import History, Past, Track
+from receiver.domain.plan import Plan
 from receiver.domain.policyfile import Limits
 from receiver.errors import Refused
 
@@ -93,8 +95,25 @@ class PostgresLedger:
                         "playbook": (case.plan.playbook if case.plan else "") or "",
                         "outcome": str(case.outcome),
                         "seconds": (ended - case.opened_at).total_seconds(),
+                        "source": case.alert.source if case.alert else "",
+                        "params": case.plan.digest if case.plan else "",
+                        "why": case.why,
+                        "is_turned_down": case.reason == TURNED_DOWN and case.alert is not None,
                     },
                 )
+
+    async def turned_down(self, alert: Alert, entity: Entity | None, plan: Plan) -> datetime | None:
+        """When somebody who may approve last said no to just this (rule S18)."""
+        row = await self._one(
+            "turned_down",
+            source=alert.source,
+            alertname=alert.name,
+            entity=entity.name if entity else "",
+            playbook=plan.playbook or "",
+            params=plan.digest,
+        )
+        at: datetime | None = row["at"]
+        return at
 
     async def paused(self) -> str | None:
         """The reason that somebody gave with `gitmedic pause`; a missing row counts as paused."""

@@ -9,7 +9,7 @@ import pytest
 from receiver.cli.cases import _print
 from receiver.domain.history import Track
 from receiver.domain.plan import Attempt, Candidate, Plan
-from receiver.domain.text import proposal_body
+from receiver.domain.pulltext import proposal_body
 from receiver.testing import World
 from receiver.web.pages.render import fragment
 from tests.unit.test_pipeline import FILES, alert

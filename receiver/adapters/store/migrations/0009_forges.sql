@@ -5,6 +5,9 @@ ALTER TABLE pull_requests
     ADD COLUMN labels text[] NOT NULL DEFAULT '{}',
     ADD COLUMN status jsonb;
 
+-- The name of the row that ended a case, beside its outcome.
+ALTER TABLE cases ADD COLUMN reason text;
+
 -- The one comment of ours on each, by the forge's own id, and the digest of what it says.
 CREATE TABLE forge_comments (
     repository text NOT NULL,
@@ -68,7 +71,7 @@ CREATE TABLE turned_down (
     case_id    uuid PRIMARY KEY,
     source     text NOT NULL,
     alertname  text NOT NULL,
-    entity     text,
+    entity     text NOT NULL,  -- empty: none
     playbook   text NOT NULL,
     params     text NOT NULL,  -- digest
     by         text NOT NULL,

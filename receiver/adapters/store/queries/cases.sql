@@ -25,11 +25,18 @@ WITH saved AS (
         due_at = CASE WHEN %(is_open)s THEN now() END,
         lease_until = NULL, worker = NULL, waiting = '', waits = 0, kind_since = now(), updated_at = now(),
         entity = %(entity)s, playbook = %(playbook)s, run = %(run)s, proposal = %(proposal)s,
-        outcome = %(outcome)s, why = %(why)s, is_open = %(is_open)s,
+        outcome = %(outcome)s, why = %(why)s, reason = %(reason)s, is_open = %(is_open)s,
         closed_at = CASE WHEN %(is_open)s THEN NULL ELSE now() END,
         events = events + jsonb_array_length(%(events)s)
     WHERE id = %(id)s AND fence = %(fence)s
-    RETURNING id, events - jsonb_array_length(%(events)s) AS before
+    RETURNING id, source, fingerprint, events - jsonb_array_length(%(events)s) AS before
+),
+again AS (
+    -- what was never decided on its merits is looked at afresh while it still fires
+    UPDATE alerts SET case_id = NULL, why = NULL FROM saved
+    WHERE %(comes_again)s AND alerts.resolved_at IS NULL
+      AND alerts.id = (SELECT max(a.id) FROM alerts a
+                       WHERE a.source = saved.source AND a.fingerprint = saved.fingerprint)
 )
 INSERT INTO case_events (case_id, seq, kind, actor, text, data)
 SELECT saved.id, saved.before + given.number, event->>'kind', event->>'actor', event->>'text', event->'data'

@@ -8,7 +8,8 @@ SELECT
       WHERE c.alertname = %(alertname)s AND c.entity IS NOT DISTINCT FROM %(entity)s AND c.id <> %(case)s
         AND c.source = %(source)s AND NOT c.is_open
         AND c.outcome IN ('fixed', 'not_fixed', 'no_data', 'failed', 'interrupted', 'cancelled', 'rejected',
-                          'expired', 'notified', 'diagnosed', 'nothing_to_do')) AS last_acted_at,
+                          'expired', 'notified', 'diagnosed', 'nothing_to_do')
+        AND c.reason IS DISTINCT FROM 'closed') AS last_acted_at,
     (SELECT count(*) FROM alerts a
       WHERE a.source = %(source)s AND a.fingerprint = %(fingerprint)s
         AND a.received_at > now() - interval '1 hour') AS fires_last_hour,
@@ -36,6 +37,7 @@ SELECT what, playbook, count(*) AS count FROM (
     WHERE c.alertname = %(alertname)s AND c.source = %(source)s AND c.entity IS NOT DISTINCT FROM %(entity)s
       AND c.id <> %(case)s AND NOT c.is_open AND c.opened_at > now() - interval '31 days'
       AND c.outcome IN ('not_fixed', 'failed', 'fixed', 'rejected', 'self_resolved')
+      AND c.reason IS DISTINCT FROM 'closed'
     ORDER BY c.opened_at DESC LIMIT 500) AS ended
 WHERE closed_at > now() - CASE WHEN what = 'failed' THEN interval '1 day' ELSE interval '30 days' END
 GROUP BY what, playbook;
@@ -61,6 +63,12 @@ WITH kept AS (
     INSERT INTO track_record (case_id, alertname, entity, playbook, outcome, seconds)
     SELECT %(case)s, %(alertname)s, %(entity)s, %(playbook)s, %(outcome)s, %(seconds)s
     WHERE %(playbook)s <> ''
+    ON CONFLICT (case_id) DO NOTHING
+),
+turned_down AS (
+    INSERT INTO turned_down (case_id, source, alertname, entity, playbook, params, by)
+    SELECT %(case)s, %(source)s, %(alertname)s, %(entity)s, %(playbook)s, %(params)s, %(why)s
+    WHERE %(is_turned_down)s
     ON CONFLICT (case_id) DO NOTHING
 ),
 freed AS (
@@ -99,3 +107,8 @@ ON CONFLICT (only_one) DO UPDATE SET
                    OR known.alive_at < now() - make_interval(secs => %(silence)s)
                  THEN now() ELSE known.since END,
     alive_at = now();
+
+-- name: turned_down
+SELECT max(at) AS at FROM turned_down
+WHERE source = %(source)s AND alertname = %(alertname)s AND entity = %(entity)s AND playbook = %(playbook)s
+  AND params = %(params)s;

@@ -1,0 +1,147 @@
+"""The words of a pull request: title, body, the one comment, the closing words, labels and the status line.
+
+Rendered by us from ids and from what code read; no outside text without a code span or a fence. Nothing here carries a
+time that changes by itself: the same state says the same words, so that a comment is edited only when there is news.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from receiver.domain.case import Closed, Proposed, Rehearsed
+from receiver.domain.outcome import Risk
+from receiver.domain.playbook import Playbook
+from receiver.domain.proof import Reading
+from receiver.domain.text import fence, plain, span
+from receiver.domain.untrusted import prose
+
+#: of the dry run in the body; the whole stays with the case
+MAX_DIFF = 12_000
+_MOST_LINES = 40
+
+
+def proposal_title(case: Rehearsed, playbook: Playbook) -> str:
+    """One line, from the catalog and the inventory only."""
+    return f"{playbook.title} on {', '.join(case.runfile.targets)}"
+
+
+def proposal_body(case: Rehearsed, playbook: Playbook) -> str:
+    """Markdown: what would happen, where, why, and what the dry run showed."""
+    expires = case.runfile.expires_at
+    lines = [
+        f"**{playbook.title}** (`{playbook.id}`, risk {playbook.risk}) on {_names(case.runfile.targets)}.",
+        "",
+        f"Why: {_why(case)}",
+        *(["", f"Track record: {case.track.said}."] if case.track is not None else []),
+        "",
+        "| parameter | value |",
+        "|---|---|",
+        *(f"| `{name}` | {span(str(value))} |" for name, value in case.runfile.params.items()),
+        "",
+        *dry_run(case, playbook),
+        "",
+        f"Merging approves exactly the run file in this pull request, until {expires:%Y-%m-%d %H:%M} UTC. Editing it, "
+        "or pushing anything else to this branch, makes it worthless: to run something else, dispatch it.",
+        *_decided(case),
+    ]
+    return "\n".join(lines)
+
+
+def dry_run(case: Rehearsed, playbook: Playbook) -> list[str]:
+    """Counts and task names always; the diff, folded, only where the playbook lets it leave our own page."""
+    result = case.rehearsals[-1].result
+    counted = f"{len(result.changes)} would change"
+    if result.not_previewable:
+        counted += f", {len(result.not_previewable)} cannot be previewed"
+    lines = [f"**Dry run** on the real targets: {counted}."]
+    said = [f"- would change: {span(change)}" for change in result.changes]
+    said += [f"- not previewable: {span(task)}" for task in result.not_previewable]
+    lines += said[:_MOST_LINES]
+    if len(said) > _MOST_LINES:
+        lines.append(f"- and {len(said) - _MOST_LINES} more, on the page of the case")
+    if playbook.publish_diff and result.diff:
+        cut = len(result.diff) > MAX_DIFF
+        summary = "The diff of the dry run" + (", its first part" if cut else "")
+        lines += ["", f"<details><summary>{summary}</summary>", "", fence(result.diff[:MAX_DIFF]), "", "</details>"]
+    elif result.diff:
+        lines.append("The diff stays on the page of the case: the playbook does not say `publish_diff: yes`.")
+    return lines
+
+
+def standing_comment(case: Proposed, required: Sequence[str], *, can_approve: Sequence[str], silent: str = "") -> str:
+    """While it is open: what it still takes. Edited in place, and only when there is news."""
+    lines = [f"**Went silent: no data.** {plain(silent)}", ""] if silent else []
+    lines.append("**Still required**")
+    lines += [f"- {plain(words)}" for words in required]
+    lines.append("- then merge it" if required else "- merge it")
+    if can_approve:
+        lines += ["", f"May approve: {', '.join(span(name) for name in can_approve)}. gitmedic counts for itself."]
+    else:
+        lines += [
+            "",
+            f"Nobody in `policy.yml` may approve risk {case.risk} here: close it, or change the policy first.",
+        ]
+    if case.risk.rank >= Risk.HIGH.rank:
+        lines += ["", f"Risk {case.risk} needs a signature: `gitmedic approve {case.id} --sign KEY`"]
+    lines += ["", f"Case `{case.id}`, run `{case.proposal.run_id}`, file sha256 `{case.proposal.sha256[:12]}`."]
+    return "\n".join(lines)
+
+
+def closing(why: str, reading: Reading | None = None) -> str:
+    """The one comment when we close it ourselves, with the evidence where there is some."""
+    lines = [f"Closed: {plain(why)}."] if not why.endswith(".") else [f"Closed: {plain(why)}"]
+    if reading is not None and reading.expression:
+        lines += ["", "The alert's own expression:", "", fence(reading.expression[:2000])]
+        if reading.sample_at is not None:
+            lines.append(f"Newest sample of its series: {reading.sample_at:%Y-%m-%d %H:%M:%S} UTC.")
+    return "\n".join(lines)
+
+
+def outcome_comment(case: Closed) -> str:
+    """What came of it."""
+    lines = [f"Outcome: **{case.outcome}**. {plain(case.why)}"]
+    if case.approval is not None:
+        lines.append(f"Approved by {', '.join(span(name) for name in case.approval.approved_by)}.")
+    if case.result is not None:
+        lines.append(f"Run {case.result.status}, {len(case.result.changes)} changed.")
+    if case.verification is not None:
+        for name, reading in (("before", case.verification.before), ("after", case.verification.after)):
+            if reading is not None:
+                lines.append(f"{name}: {reading.verdict}, value {reading.value}")
+    return "\n\n".join(lines)
+
+
+def labels(risk: Risk, *states: str) -> tuple[str, ...]:
+    """All of ours; what is not among them is taken off."""
+    return ("gitmedic", f"gitmedic/risk-{risk}", *(f"gitmedic/{state}" for state in states if state))
+
+
+def status_line(case: Proposed, required: Sequence[str]) -> str:
+    """Beside the commit: what the dry run found, and the first thing that is missing."""
+    result = case.rehearsals[-1].result
+    said = f"rehearsed: {len(result.changes)} would change"
+    return f"{said}; {required[0]}"[:140] if required else said
+
+
+def _decided(case: Rehearsed) -> list[str]:
+    """Who decided, on which facts, at what cost; a model's own words last, as plain text that nothing acts on."""
+    plan = case.plan
+    if not plan.tier or plan.tier == "rules":
+        return []
+    cost = sum(one.cost_usd for one in case.attempts)
+    cited = ", ".join(span(id) for id in plan.evidence) or "none"
+    lines = ["", f"Decided by tier {span(plan.tier)} for {cost:.4f} USD; facts cited: {cited}."]
+    words = [prose(plan.rationale), prose(plan.expected_effect)]
+    if any(words):
+        lines += ["", "In the model's own words, which nobody has checked:", "", fence("\n".join(filter(None, words)))]
+    return lines
+
+
+def _names(names: tuple[str, ...]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _why(case: Rehearsed) -> str:
+    if case.alert is None:
+        return f"dispatched by {span(case.requested_by)}"
+    return f"alert {span(case.alert.name)} of source `{case.alert.source}`; {plain(case.plan.why)}"
