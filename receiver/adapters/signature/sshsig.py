@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,23 @@ from receiver.errors import Refused, Unavailable
 _KEY = re.compile(r"(?:sk-)?(?:ssh|ecdsa)-[a-z0-9-]+(?:@openssh\.com)? [A-Za-z0-9+/]+={0,2}(?: [^\r\n]*)?")
 _MOST = 16_384
 _SECONDS = 10.0
+_INSTALL = "install OpenSSH's client, for example: apt install openssh-client"
+
+
+def signed_by(key: Path, text: str, namespace: str) -> str:
+    """Sign at a terminal; ssh-keygen asks for a passphrase or a touch by itself."""
+    doing = f"signing with {str(key)!r}"
+    try:
+        done = subprocess.run(
+            ["ssh-keygen", "-q", "-Y", "sign", "-f", str(key), "-n", namespace],
+            input=text.encode(), capture_output=True, check=False,
+        )  # fmt: skip
+    except FileNotFoundError:
+        raise Refused(f"{doing}: there is no ssh-keygen on PATH", next_step=_INSTALL) from None
+    if done.returncode != 0:
+        said = " ".join(done.stderr.decode("utf-8", "replace").split())[:300]
+        raise Refused(f"{doing}: ssh-keygen says: {said}", next_step="name a private key, or a public one of an agent")
+    return done.stdout.decode()
 
 
 class SshSignatures:
@@ -34,7 +52,7 @@ class SshSignatures:
         if shutil.which("ssh-keygen") is None:
             raise Refused(
                 "verifying a signature: there is no ssh-keygen on PATH",
-                next_step="install OpenSSH's client, for example: apt install openssh-client",
+                next_step=_INSTALL,
             )
         return await self._verified(text, signature, plain)
 

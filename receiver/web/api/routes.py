@@ -44,8 +44,9 @@ _APPROVE = {
     "type": "object",
     "required": ["head_sha"],
     "example": {"head_sha": "0" * 40},
-    "properties": {"head_sha": {"type": "string", "description": "head of the proposal that was looked at"}},
-}
+    "properties": {"head_sha": {"type": "string", "description": "head of the proposal that was looked at"},
+                   "signature": {"type": "string", "description": "from risk high: ssh signature over the digest"}},
+}  # fmt: skip
 _REJECT = {
     "type": "object",
     "example": {"why": "not during the backup"},
@@ -134,7 +135,8 @@ def _cases(router: APIRouter, parts: Parts) -> None:
         """Approve the head that was looked at, and merge it. A person's session only."""
         person = await needs_person(request, parts)
         head = str(body.get("head_sha", ""))
-        return _json(await parts.doors.approve(id, head_sha=head, person=person, via="session"))
+        sign = str(body.get("signature") or "")
+        return _json(await parts.doors.approve(id, head_sha=head, person=person, via="session", signature=sign))
 
     @router.post("/cases/{id}/reject", **described("Cases", "what was decided", body=_REJECT))
     async def reject(request: Request, id: CaseId, body: dict[str, Any] | None = Body(default=None)) -> JSONResponse:

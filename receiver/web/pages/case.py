@@ -113,10 +113,15 @@ def _shown(router: APIRouter, parts: Parts) -> None:
 
 def _decisions(router: APIRouter, parts: Parts) -> None:
     @router.post("/cases/{id}/approve")
-    async def approve(request: Request, id: str, head_sha: str = Form("", max_length=64)) -> Response:
-        """Approve the head that was looked at, and merge it."""
+    async def approve(
+        request: Request,
+        id: str,
+        head_sha: str = Form("", max_length=64),
+        signature: str = Form("", max_length=16_000),
+    ) -> Response:
+        """Approve the head that was looked at, and merge it once that is enough."""
         person = await needs_person(request, parts)
-        await parts.doors.approve(id, head_sha=head_sha, person=person, via="session")
+        await parts.doors.approve(id, head_sha=head_sha, person=person, via="session", signature=_unix(signature))
         return RedirectResponse(f"/cases/{id}", status_code=303)
 
     @router.post("/cases/{id}/reject")
@@ -133,6 +138,11 @@ def _decisions(router: APIRouter, parts: Parts) -> None:
         await parts.doors.cancel(id, actor=f"user:{person.name}")
         await _found(parts, case)
         return RedirectResponse(f"/cases/{case}", status_code=303)
+
+
+def _unix(text: str) -> str:
+    """Browsers send a text area's lines with carriage returns."""
+    return text.replace("\r\n", "\n")
 
 
 async def _found(parts: Parts, id: str) -> dict[str, Any]:
@@ -153,7 +163,8 @@ async def _values(parts: Parts, id: str, person: Person | None) -> dict[str, Any
         "case": case,
         "playbook": await _playbook(parts, case),
         "may_approve": bool(person and risk and may_approve(person, risk)),
-        "needs_signature": bool(risk and risk.rank >= Risk.HIGH.rank),
+        "to_sign": await parts.doors.to_sign(id) if is_proposed and risk and risk.rank >= Risk.HIGH.rank else "",
+        "reviewed": [event for event in case["events"] if event["kind"] == "proposal.reviewed"] if is_proposed else [],
         "is_open": is_proposed and not decided,
         "decided": decided[-1] if decided and is_proposed else None,
         "is_moving": _is_moving(case),
