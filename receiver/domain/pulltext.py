@@ -12,7 +12,7 @@ from receiver.domain.case import Closed, Proposed, Rehearsed
 from receiver.domain.outcome import Risk
 from receiver.domain.playbook import Playbook
 from receiver.domain.proof import Reading
-from receiver.domain.text import fence, plain, span
+from receiver.domain.text import fence, sentence, span
 from receiver.domain.untrusted import prose
 
 #: of the dry run in the body; the whole stays with the case
@@ -70,9 +70,9 @@ def dry_run(case: Rehearsed, playbook: Playbook) -> list[str]:
 
 def standing_comment(case: Proposed, required: Sequence[str], *, can_approve: Sequence[str], silent: str = "") -> str:
     """While it is open: what it still takes. Edited in place, and only when there is news."""
-    lines = [f"**Went silent: no data.** {plain(silent)}", ""] if silent else []
+    lines = [f"**No proof either way:** {sentence(silent)}", ""] if silent else []
     lines.append("**Still required**")
-    lines += [f"- {plain(words)}" for words in required]
+    lines += [f"- {sentence(words)}" for words in required]
     lines.append("- then merge it" if required else "- merge it")
     if can_approve:
         lines += ["", f"May approve: {', '.join(span(name) for name in can_approve)}. gitmedic counts for itself."]
@@ -89,7 +89,7 @@ def standing_comment(case: Proposed, required: Sequence[str], *, can_approve: Se
 
 def closing(why: str, reading: Reading | None = None) -> str:
     """The one comment when we close it ourselves, with the evidence where there is some."""
-    lines = [f"Closed: {plain(why)}."] if not why.endswith(".") else [f"Closed: {plain(why)}"]
+    lines = [f"Closed: {sentence(why)}."]
     if reading is not None and reading.expression:
         lines += ["", "The alert's own expression:", "", fence(reading.expression[:2000])]
         if reading.sample_at is not None:
@@ -99,7 +99,7 @@ def closing(why: str, reading: Reading | None = None) -> str:
 
 def outcome_comment(case: Closed) -> str:
     """What came of it."""
-    lines = [f"Outcome: **{case.outcome}**. {plain(case.why)}"]
+    lines = [f"Outcome: **{case.outcome}**. {sentence(case.why)}"]
     if case.approval is not None:
         lines.append(f"Approved by {', '.join(span(name) for name in case.approval.approved_by)}.")
     if case.result is not None:
@@ -144,4 +144,4 @@ def _names(names: tuple[str, ...]) -> str:
 def _why(case: Rehearsed) -> str:
     if case.alert is None:
         return f"dispatched by {span(case.requested_by)}"
-    return f"alert {span(case.alert.name)} of source `{case.alert.source}`; {plain(case.plan.why)}"
+    return f"alert {span(case.alert.name)} of source `{case.alert.source}`; {sentence(case.plan.why)}"

@@ -13,6 +13,9 @@ from typing import Any
 
 from receiver.domain.case import Case
 
+#: neither markup nor a mention, an image, a reference or a command in any forge's Markdown
+_HARMLESS = re.compile(r"[\w ,.:;'\"/()%=?-]*")
+
 
 def step_said(case: Case) -> str:
     """One sentence of what the step that made this kind of case found."""
@@ -24,6 +27,12 @@ def span(text: str) -> str:
     clean = plain(text).replace("|", "\\|")
     ticks = "`" * (_longest_run(clean) + 1)
     return f"{ticks} {clean} {ticks}" if "`" in clean else f"`{clean or ' '}`"
+
+
+def sentence(text: str, limit: int = 400) -> str:
+    """A sentence of ours that may quote outside words: as it is while nothing in it could act, else a code span."""
+    clean = plain(text, limit)
+    return clean if _HARMLESS.fullmatch(clean) and "://" not in clean and "www." not in clean else span(clean)
 
 
 def fence(text: str) -> str:

@@ -132,6 +132,7 @@ class FakeLedger:
         self.slots: dict[str, bool] = {}
         self.taken_at: dict[str, datetime] = {}
         self.learned: list[Closed] = []
+        self.no: list[tuple[tuple[str, str, str | None, str], datetime]] = []
         self.resolved_at: dict[str, datetime] = {}
         self.why_paused: str | None = None
         self.since = clock.now() - timedelta(days=1)
@@ -217,24 +218,17 @@ class FakeLedger:
         return None
 
     async def turned_down(self, alert: Alert, entity: Entity | None, plan: Plan) -> datetime | None:
-        """Read from the rows."""
-        found = [
-            row.closed_at
-            for row in self._cases.rows.values()
-            if isinstance(row.case, Closed)
-            and row.case.reason == TURNED_DOWN
-            and row.closed_at
-            and row.case.alert
-            and row.case.plan
-            and (row.case.alert.source, row.case.alert.name, row.case.entity) == (alert.source, alert.name, entity)
-            and row.case.plan.digest == plan.digest
-        ]
-        return max(found, default=None)
+        """Of what was learned."""
+        asked = (alert.source, alert.name, entity.name if entity else None, plan.digest)
+        return max((at for what, at in self.no if what == asked), default=None)
 
     async def learn(self, case: Closed) -> None:
         """Once."""
         if case.id not in {known.id for known in self.learned}:
             self.learned.append(case)
+            if case.reason == TURNED_DOWN and case.alert and case.plan:
+                entity = case.entity.name if case.entity else None
+                self.no.append(((case.alert.source, case.alert.name, entity, case.plan.digest), self._clock.now()))
         self.slots[case.id] = False
 
     async def paused(self) -> str | None:

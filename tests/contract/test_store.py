@@ -27,10 +27,12 @@ from receiver.identity import new_id
 from receiver.ports import Clearance, Event
 from receiver.testing.clock import FakeClock
 from receiver.testing.store import FakeCases, FakeLedger, FakeLocks, FakeRuns
+from tests.unit.test_pipeline import alert
 
 pytestmark = pytest.mark.anyio
 BOTH = (Role.PLAN, Role.EXECUTE)
 NOW = datetime(2026, 11, 26, tzinfo=UTC)
+PLAN = Plan(action="playbook", playbook="p", params={"host": "web1"}, why="w")
 
 
 @dataclass
@@ -110,6 +112,19 @@ async def test_slots(place: Place) -> None:
     assert "1 proposals are open" in await place.ledger.take_slot(second.id, limits)
     await place.ledger.learn(first.end(Outcome.REFUSED, "no").become(Closed))
     assert await place.ledger.take_slot(second.id, limits) is None
+
+
+async def test_only_what_was_turned_down_is_remembered_as_such(place: Place) -> None:
+    case = (await place.open()).model_copy(update={"alert": alert(), "plan": PLAN})
+    await place.ledger.learn(case.end(Outcome.REJECTED, "closed by mallory", reason="closed").become(Closed))
+    assert await place.ledger.turned_down(alert(), None, PLAN) is None
+    other = (await place.open()).model_copy(update={"alert": alert(), "plan": PLAN})
+    said_no = other.end(Outcome.REJECTED, "turned down by anna", reason="turned_down").become(Closed)
+    await place.ledger.learn(said_no)
+    await place.ledger.learn(said_no)
+    assert await place.ledger.turned_down(alert(), None, PLAN) <= await place.ledger.now()
+    assert await place.ledger.turned_down(alert(), None, PLAN.model_copy(update={"params": {"host": "web2"}})) is None
+    assert await place.ledger.turned_down(alert(name="Other"), None, PLAN) is None
 
 
 async def test_a_run_begins_once_and_ends_once(place: Place) -> None:

@@ -97,7 +97,7 @@ async def test_silence_is_marked_and_leaves_it_open(world: World):
     assert isinstance(world.case(case), Proposed)
     assert world.waiting(case).startswith("went silent: no data")
     assert "gitmedic/silent" in world.forge.marks[1].labels
-    assert world.forge.comments[1].startswith("**Went silent: no data.**")
+    assert world.forge.comments[1].startswith("**No proof either way:** went silent")
 
 
 async def test_proved_gone_closes_with_the_evidence(world: World):

@@ -322,3 +322,33 @@ async def test_an_instance_that_moved_or_fell_silent_starts_afresh(pool: Pool) -
     assert await ledger.paused() is None
     await ledger.pause("holiday")
     assert await ledger.paused() == "paused: holiday"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("outcome", "reason", "comes"), [
+    (Outcome.SUPERSEDED, "undiverged", True), (Outcome.REJECTED, "closed", True),
+    (Outcome.REJECTED, "turned_down", False), (Outcome.EXPIRED, "in_time", False),
+])  # fmt: skip
+async def test_what_was_not_decided_on_its_merits_comes_again(pool: Pool, outcome: Outcome, reason: str, comes: bool):
+    await opened(pool, "Down")
+    cases = PostgresCases(pool)
+    lease = await cases.claim([Role.PLAN], "w")
+    assert lease is not None
+    closed = lease.case.end(outcome, "why", reason=reason).become(Closed)
+    await cases.save(lease, closed, [Event(kind="case.closed", actor="system")], role=Role.PLAN)
+    while await cases.open_stored():
+        pass
+    again = await cases.claim([Role.PLAN], "w")
+    assert (again is not None and again.case.kind == "received") is comes
+
+
+@pytest.mark.anyio
+async def test_what_has_resolved_meanwhile_does_not_come_again(pool: Pool):
+    inbox = await opened(pool, "Down")
+    await store(inbox, pool, post("Down", status="resolved"))
+    cases = PostgresCases(pool)
+    lease = await cases.claim([Role.PLAN], "w")
+    assert lease is not None
+    closed = lease.case.end(Outcome.SUPERSEDED, "why").become(Closed)
+    await cases.save(lease, closed, [Event(kind="case.closed", actor="system")], role=Role.PLAN)
+    assert await cases.open_stored() == 0
