@@ -3,16 +3,19 @@
 Decides that a write is sent once and alone: one at a time, a pause between two, never repeated here, since an
 answer that was lost may have been a yes. Reads are asked again after trouble. Refuses redirects (a renamed
 repository is for a person to see), answers above a cap, and hosts other than its own, also in `Link`. A token is
-sent in a header and never leaves in a message.
+sent in a header and never leaves in a message, not even where a forge repeats it to us.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -55,13 +58,14 @@ class ForgeClient:
             timeout=settings.timeout_seconds,
             follow_redirects=False,
             trust_env=False,
-            verify=str(settings.ca_file) if settings.ca_file else True,
+            verify=_trusting(settings.ca_file) if settings.ca_file else True,
             transport=transport,
         )
         self._writing = asyncio.Lock()
         self._written_at = 0.0
         self._not_before = 0.0
         self._known: dict[str, tuple[str, Any]] = {}
+        self._secrets: set[str] = set()
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -71,8 +75,15 @@ class ForgeClient:
         self, path: str, *, doing: str, params: Mapping[str, Any] | None = None, missing: bool = False
     ) -> Any:
         """The JSON of one resource; with `missing` a 404 is None."""
-        answer = await self._read(self._url(path), dict(params or {}), doing, missing=missing)
-        return None if answer is None else answer.body
+        fine = frozenset({404}) if missing else frozenset[int]()
+        answer = await self.answer(path, doing=doing, params=params, fine=fine)
+        return None if answer.status == 404 else answer.body
+
+    async def answer(
+        self, path: str, *, doing: str, params: Mapping[str, Any] | None = None, fine: frozenset[int] = frozenset()
+    ) -> Answer:
+        """As `get`, with status and headers. Statuses in `fine` are answers."""
+        return await self._read(self._url(path), dict(params or {}), doing, fine=fine)
 
     async def pages(
         self, path: str, *, doing: str, params: Mapping[str, Any] | None = None, most: int = MAX_PAGES
@@ -81,8 +92,7 @@ class ForgeClient:
         found: list[Any] = []
         url, query = self._url(path), dict(params or {})
         for _ in range(most):
-            answer = await self._read(url, query, doing, missing=False)
-            assert answer is not None  # noqa: S101 - None is only for `missing`
+            answer = await self._read(url, query, doing)
             if not isinstance(answer.body, list):
                 raise Unavailable(f"{doing}: the answer is no list")
             found += answer.body
@@ -97,8 +107,7 @@ class ForgeClient:
         url = self._url(path)
         key = str(httpx.URL(url, params=dict(params or {})))
         tag, kept = self._known.get(key, ("", None))
-        answer = await self._read(url, dict(params or {}), doing, missing=False, tag=tag)
-        assert answer is not None  # noqa: S101 - None is only for `missing`
+        answer = await self._read(url, dict(params or {}), doing, tag=tag)
         if answer.status == 304:
             return kept
         if answer.headers.get("etag"):
@@ -119,13 +128,13 @@ class ForgeClient:
                 self._written_at = time.monotonic()
         if answer.status < 300 or answer.status in fine:
             return answer
-        raise self._error(answer, doing)
+        raise self.error(answer, doing)
 
     # --- inside
 
     async def _read(
-        self, url: str, query: dict[str, Any], doing: str, *, missing: bool, tag: str = ""
-    ) -> Answer | None:
+        self, url: str, query: dict[str, Any], doing: str, *, fine: frozenset[int] = frozenset(), tag: str = ""
+    ) -> Answer:
         for pause in (*_AGAIN, None):
             try:
                 answer = await self._send("GET", url, query, None, doing, tag)
@@ -133,11 +142,9 @@ class ForgeClient:
                 if pause is None or time.monotonic() < self._not_before:
                     raise
             else:
-                if answer.status in (200, 304):
+                if answer.status == 200 or answer.status in fine or (tag and answer.status == 304):
                     return answer
-                if missing and answer.status == 404:
-                    return None
-                error = self._error(answer, doing)
+                error = self.error(answer, doing)
                 if pause is None or answer.status not in _PASSING or time.monotonic() < self._not_before:
                     raise error
             await asyncio.sleep(pause)
@@ -147,20 +154,17 @@ class ForgeClient:
         wait = self._not_before - time.monotonic()
         if wait > 0:
             raise Unavailable(f"{doing}: {self._settings.kind} asks us to wait {wait:.0f} s", after_seconds=wait)
-        headers = dict(await self._authorize()) | ({"If-None-Match": tag} if tag else {})
+        headers = self._checked(await self._authorize(), doing) | ({"If-None-Match": tag} if tag else {})
         try:
-            async with self._http.stream(method, url, params=query, json=body, headers=headers) as response:
-                content = b""
-                async for chunk in response.aiter_bytes():
-                    content += chunk
-                    if len(content) > MAX_BYTES:
-                        raise Unavailable(f"{doing}: the answer is larger than {MAX_BYTES >> 20} MB")
-                answer = Answer(response.status_code, response.headers, _json(content))
+            # the timeouts of httpx bound each wait, not the whole: an answer that drips for ever ends here
+            async with asyncio.timeout(3 * self._settings.timeout_seconds):
+                answer = await self._exchange(method, url, query, body, headers, doing)
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            said = str(error) or type(error).__name__
+            said = self._without_secrets(str(error) or type(error).__name__)
             if "CERTIFICATE_VERIFY_FAILED" in said:
+                why = said.partition("certificate verify failed: ")[2].partition(" (")[0]
                 raise Refused(
-                    f"{doing}: the certificate of {self._settings.host} is not trusted",
+                    f"{doing}: the certificate of {self._settings.host} is not trusted: {why[:100]}",
                     next_step="name it, or its authority, as forge.ca_file",
                     reason="certificate",
                 ) from None
@@ -168,30 +172,60 @@ class ForgeClient:
         self._note_limits(answer)
         return answer
 
+    async def _exchange(
+        self, method: str, url: str, query: dict[str, Any], body: Any, headers: dict[str, str], doing: str
+    ) -> Answer:
+        # empty parameters would take away those that the address of a next page has
+        async with self._http.stream(method, url, params=query or None, json=body, headers=headers) as response:
+            content = bytearray()
+            async for chunk in response.aiter_bytes():
+                content += chunk
+                if len(content) > MAX_BYTES:
+                    raise Unavailable(f"{doing}: the answer is larger than {MAX_BYTES >> 20} MB")
+            return Answer(response.status_code, response.headers, _json(bytes(content)))
+
+    def _checked(self, headers: Mapping[str, str], doing: str) -> dict[str, str]:
+        """A token that is no header would come back whole in the error of whoever refuses to send it."""
+        for value in headers.values():
+            if not (value.isascii() and value.isprintable()):
+                raise Refused(
+                    f"{doing}: the token of {self._settings.kind} has a character that no token has",
+                    next_step="gitmedic forge connect",
+                    reason="token",
+                )
+            self._secrets.update(part for part in (value, value.rpartition(" ")[2]) if len(part) >= 8)
+        while len(self._secrets) > 64:
+            self._secrets.pop()
+        return dict(headers)
+
+    def _without_secrets(self, text: str) -> str:
+        for secret in sorted(self._secrets, key=len, reverse=True):
+            text = text.replace(secret, "…")
+        return text
+
     def _note_limits(self, answer: Answer) -> None:
         """Primary and secondary limits: nothing is sent before the moment that the forge named."""
-        headers, pause = answer.headers, 0.0
-        if answer.status in (403, 429) or answer.status == 503:
-            pause = _seconds(headers.get("retry-after"))
-        spent = next(
-            (headers[name] for name in ("x-ratelimit-remaining", "ratelimit-remaining") if name in headers), ""
-        )
-        if answer.status in (403, 429) and spent == "0":
-            reset = next((headers[name] for name in ("x-ratelimit-reset", "ratelimit-reset") if name in headers), "")
-            pause = max(pause, _until(reset))
-        if answer.status == 429 and not pause:
-            pause = 60.0
+        if answer.status not in (403, 429, 503):
+            return
+        headers, now = answer.headers, _date(answer.headers.get("date")) or datetime.now(UTC)
+        pause = _seconds(headers.get("retry-after"), now)
+        if answer.status != 503:
+            if _first(headers, "x-ratelimit-remaining", "ratelimit-remaining") == "0":
+                pause = max(pause, _until(_first(headers, "x-ratelimit-reset", "ratelimit-reset"), now), 1.0)
+            if not pause and (answer.status == 429 or "rate limit" in _words(answer.body).lower()):
+                pause = 60.0
         if pause > 0:
             self._not_before = time.monotonic() + min(pause, _LONGEST_PAUSE)
 
-    def _error(self, answer: Answer, doing: str) -> Exception:
-        said = _words(answer.body)
+    def error(self, answer: Answer, doing: str) -> Exception:
+        """An answer that is none of the expected ones, by its consequence."""
+        said = self._without_secrets(_words(answer.body))[:300]
         waits = self._not_before - time.monotonic()
         if answer.status in _PASSING or (answer.status == 403 and waits > 0):
-            return Unavailable(f"{doing}: {answer.status} {said}", after_seconds=max(5.0, waits))
+            return Unavailable(f"{doing}: {answer.status} {said}".rstrip(), after_seconds=max(5.0, waits))
         message = f"{doing}: {self._settings.kind} answers {answer.status} {said}".rstrip()
         if 300 <= answer.status < 400:
-            place = answer.headers.get("location", "")[:200]
+            place = self._without_secrets(_line(answer.headers.get("location", "")))[:200]
             step = f"the repository was moved or renamed (to {place}): gitmedic forge connect"
             return Refused(message, next_step=step, reason="moved")
         if answer.status == 401:
@@ -208,14 +242,30 @@ class ForgeClient:
 
     def _own(self, url: str, doing: str) -> str:
         """A page that lies on the same server, else nobody is told our token."""
-        here, there = httpx.URL(self._settings.api), httpx.URL(url)
+        here = httpx.URL(self._settings.api)
+        try:
+            there = here.join(url)
+        except httpx.InvalidURL:
+            raise Unavailable(f"{doing}: the address of the next page is none") from None
         if (here.scheme, here.host, here.port) != (there.scheme, there.host, there.port):
             raise Refused(
                 f"{doing}: the next page lies on another server, {there.host!r:.80}",
                 next_step="set forge.api_url to the address under which the forge itself writes its links",
                 reason="moved",
             )
-        return url
+        return str(there)
+
+
+def _trusting(file: Path) -> ssl.SSLContext:
+    """Trusts what this file holds and nothing else: a certificate itself, or its authority."""
+    try:
+        context = ssl.create_default_context(cafile=str(file))
+    except (OSError, ValueError) as error:
+        raise Refused(
+            f"reading forge.ca_file {str(file)!r}: {error}", next_step="name a file of certificates in PEM"
+        ) from None
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    return context
 
 
 def _json(content: bytes) -> Any:
@@ -235,34 +285,48 @@ def _words(body: Any) -> str:
         said = "; ".join(str(part) for part in parts if part)
     else:
         said = str(body or "")
-    return "".join(c if c.isprintable() else " " for c in said)[:300]
+    return _line(said)[:1000]
+
+
+def _line(text: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def _next_link(headers: httpx.Headers) -> str | None:
-    for part in headers.get("link", "").split(","):
-        target, _, attributes = part.strip().partition(">")
-        if target.startswith("<") and 'rel="next"' in attributes.replace("rel=next", 'rel="next"'):
-            return str(target[1:])
+    """The target that is called `next`; a target may hold commas."""
+    for target, attributes in re.findall(r"<([^<>]*)>([^<]*)", headers.get("link", "")[:10_000]):
+        if re.search(r';\s*rel="?next\b', attributes, re.IGNORECASE):
+            return str(target)
     return None
 
 
-def _seconds(text: str | None) -> float:
-    """`Retry-After`: seconds or a date (RFC 9110)."""
+def _first(headers: httpx.Headers, *names: str) -> str:
+    return next((headers[name] for name in names if name in headers), "")
+
+
+def _date(text: str | None) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(text or "")
+    except (ValueError, TypeError):
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _seconds(text: str | None, now: datetime) -> float:
+    """`Retry-After`: seconds or a date (RFC 9110), by the forge's own clock."""
     if not text:
         return 0.0
     try:
-        return max(float(text), 0.0)
+        seconds = float(text)
     except ValueError:
-        pass
-    try:
-        return max((parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds(), 0.0)
-    except (ValueError, TypeError):
-        return 0.0
+        moment = _date(text)
+        seconds = (moment - now).total_seconds() if moment else 0.0
+    return max(seconds, 0.0) if seconds < float("inf") else _LONGEST_PAUSE
 
 
-def _until(text: str) -> float:
+def _until(text: str, now: datetime) -> float:
     """A moment in seconds since the epoch, as seconds from now."""
     try:
-        return max(float(text) - datetime.now(UTC).timestamp(), 0.0)
+        return max(float(text) - now.timestamp(), 0.0)
     except ValueError:
         return 0.0
