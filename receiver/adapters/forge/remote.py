@@ -138,7 +138,7 @@ class RemoteForge:
                 found = await self.dialect.find(opening.branch)
                 if found is None:
                     raise
-        if found.state == "closed" or found.author != self._account:
+        if found.state == "closed" or not self._is_us(found.author):
             said = f"{found.state}, by {found.author.login}"
             raise Conflict(
                 f"{doing}: there is {found.url} already, {said}",
@@ -153,7 +153,7 @@ class RemoteForge:
         pusher = pull.pushed_by or await self._pusher(pull.head_sha)
         reviews = tuple(sorted((*pull.reviews, *ours), key=lambda review: review.at))
         closer = pull.closed_by
-        if pull.state == "closed" and closer == self._account:
+        if pull.state == "closed" and closer is not None and self._is_us(closer):
             # closed by our account in the name of whoever turned it down on our own page
             closer = next((one.by for one in reversed(ours) if one.verdict == "reject"), closer)
         return pull.model_copy(update={"reviews": reviews, "pushed_by": pusher, "closed_by": closer})
@@ -211,7 +211,7 @@ class RemoteForge:
 
     async def approve(self, number: int, head_sha: str, person: str, via: str, *, signature: str = "") -> PullRequest:
         """Record the review of this head, which merges nothing."""
-        pull = await self._approvable(number, head_sha)
+        pull = await self._approvable(number, head_sha, person)
         if pull.state == "open":
             await self._review(number, person, via, head_sha, "approve", signature)
         return await self.read(number)
@@ -220,7 +220,7 @@ class RemoteForge:
         self, number: int, head_sha: str, person: str, via: str, *, signature: str = ""
     ) -> PullRequest:
         """Record the review, then merge that head as our account; where the forge does not let us, say so."""
-        pull = await self._approvable(number, head_sha)
+        pull = await self._approvable(number, head_sha, person)
         if pull.state == "open":
             await self._review(number, person, via, head_sha, "approve", signature)
             await self.dialect.merge(number, head_sha)
@@ -232,6 +232,8 @@ class RemoteForge:
         pull = await self.dialect.read(number)
         if pull.state == "merged":
             raise Conflict(f"{doing}: it is merged already, by {pull.merged_by}")
+        if pull.state == "closed" and not await self._said(pull, person, "reject"):
+            raise Conflict(f"{doing}: it is closed already, by {pull.closed_by}")
         if pull.state == "open":
             await self._review(number, person, via, pull.head_sha, "reject", "")
             await self.close(number, f"Closed: turned down by {person}." + (f" {cut(why, 500)}" if why else ""))
@@ -239,7 +241,12 @@ class RemoteForge:
 
     # --- inside
 
-    async def _approvable(self, number: int, head_sha: str) -> PullRequest:
+    def _is_us(self, account: Account) -> bool:
+        """By the number: an account may be renamed."""
+        return (account.forge, account.id) == (self._account.forge, self._account.id)
+
+    async def _approvable(self, number: int, head_sha: str, person: str) -> PullRequest:
+        """One at this head that is open, or that this person's word was given on before it was merged."""
         doing = f"approving pull request {number}"
         pull = await self.dialect.read(number)
         if pull.head_sha != head_sha:
@@ -249,7 +256,14 @@ class RemoteForge:
             )
         if pull.state == "closed":
             raise Conflict(f"{doing}: it is closed already, by {pull.closed_by}")
+        if pull.state == "merged" and not await self._said(pull, person, "approve"):
+            raise Conflict(f"{doing}: it is merged already, by {pull.merged_by}")
         return pull
+
+    async def _said(self, pull: PullRequest, person: str, verdict: str) -> bool:
+        """Whether this person's word on this head is kept already: the same click twice."""
+        kept = await self._desk_reviews(pull.number)
+        return any((one.by.id, one.verdict, one.head_sha) == (person, verdict, pull.head_sha) for one in kept)
 
     async def _review(self, number: int, person: str, via: str, head_sha: str, verdict: str, signature: str) -> None:
         values = {
