@@ -2,70 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from hashlib import sha256
-from typing import Protocol
 from uuid import uuid4
 
 import pytest
-from psycopg_pool import AsyncConnectionPool
 
-from receiver.adapters.forge.local import LocalForge
-from receiver.adapters.forge.settings import LocalForgeSettings
-from receiver.domain.forge import Marks, Opening, bot_account, person_account
+from receiver.domain.forge import Marks, person_account
 from receiver.errors import Conflict, Refused
-from receiver.ports import Branches, Forge, Hosting, ReviewDesk
-from receiver.testing.clock import FakeClock
-from receiver.testing.repo import FakeForge, FakeRepo
+from tests.contract.places import MAKERS, Place
 
 pytestmark = pytest.mark.anyio
-
-
-class Desk(Forge, Hosting, ReviewDesk, Protocol):
-    """A forge with reviews."""
-
-
-def opening(branch: str, head: str) -> Opening:
-    return Opening(branch=branch, head_sha=head, base="main", title="Restart web", body="Why\n")
-
-
-class Place:
-    """One forge and the repository under it."""
-
-    def __init__(self, forge: Desk, branches: Branches) -> None:
-        self.forge = forge
-        self.branches = branches
-
-    async def open(self, run: str = "01939a00-1111-7000-8000-000000000001") -> tuple[int, str]:
-        """The usual pull request; (number, head)."""
-        head, _ = await self.branches.propose(
-            branch=f"gitmedic/{run}",
-            path=f"runs/2026/11/21/{run}.yml",
-            content=run.encode(),
-            message="Restart web",
-        )
-        pull = await self.forge.open(opening(f"gitmedic/{run}", head))
-        return pull.number, head
-
-
-Maker = Callable[[pytest.FixtureRequest, AsyncExitStack], Awaitable[Place]]
-
-
-async def local(request: pytest.FixtureRequest, stack: AsyncExitStack) -> Place:
-    pool = AsyncConnectionPool(request.getfixturevalue("database"), min_size=1, open=False, kwargs={"autocommit": True})
-    await stack.enter_async_context(pool)
-    repository = request.getfixturevalue("ops")
-    return Place(LocalForge(pool, repository, LocalForgeSettings()), repository)
-
-
-async def fake(request: pytest.FixtureRequest, stack: AsyncExitStack) -> Place:
-    repository = FakeRepo()
-    return Place(FakeForge(repository, FakeClock()), repository)
-
-
-MAKERS: list[Maker] = [local, fake]
+#: of the ports Forge, Hosting and ReviewDesk
 
 
 @pytest.fixture(params=MAKERS, ids=lambda maker: maker.__name__)
@@ -77,7 +27,7 @@ async def place(request: pytest.FixtureRequest, ops: object, database: str) -> A
 async def test_open_and_read(place: Place):
     number, head = await place.open()
     pull = await place.forge.read(number)
-    assert (pull.state, pull.head_sha, pull.base_ref, pull.author) == ("open", head, "main", bot_account())
+    assert (pull.state, pull.head_sha, pull.base_ref, pull.author) == ("open", head, "main", place.bot)
     assert pull.head_ref == "gitmedic/01939a00-1111-7000-8000-000000000001"
     assert pull.same_repository
     assert not pull.draft
@@ -95,7 +45,8 @@ async def test_merge(place: Place):
     number, head = await place.open()
     merged = await place.forge.approve_and_merge(number, head, "ada", "session")
     assert merged == await place.forge.read(number)
-    assert (merged.state, merged.head_sha, merged.merged_by) == ("merged", head, person_account("ada"))
+    assert (merged.state, merged.head_sha, merged.merged_by) == ("merged", head, place.merger("ada"))
+    assert merged.merge_sha == await place.tip()
     assert merged.merge_sha not in (None, head)
     assert merged.merged_at is not None
     assert merged.merged_at.tzinfo is not None
@@ -136,7 +87,7 @@ async def test_close(place: Place):
     await place.forge.close(number, "expired")
     await place.forge.close(number, "and again")
     pull = await place.forge.read(number)
-    assert (pull.state, pull.closed_by, pull.merge_sha, pull.head_sha) == ("closed", bot_account(), None, head)
+    assert (pull.state, pull.closed_by, pull.merge_sha, pull.head_sha) == ("closed", place.bot, None, head)
     with pytest.raises(Conflict):
         await place.forge.approve_and_merge(number, head, "ada", "session")
 
@@ -213,8 +164,51 @@ async def test_the_pull_request_behind_a_commit(place: Place):
 
 async def test_who_we_are_and_how_the_base_is_protected(place: Place):
     number, _ = await place.open()
+    await place.protect()
     assert await place.forge.account() == (await place.forge.read(number)).author
     assert (await place.forge.posture()).weaknesses == ()
+
+
+async def test_a_person_approves(place: Place):
+    number, head = await place.open()
+    await place.approves("ada", number)
+    pull = await place.forge.read(number)
+    (review,) = pull.reviews
+    assert (pull.state, review.by, review.head_sha) == ("open", place.account("ada"), head)
+    assert (review.verdict, review.stands, review.may_write) == ("approve", True, True)
+
+
+async def test_a_person_merges(place: Place):
+    number, head = await place.open()
+    for style in place.styles:
+        await place.merges("ada", number, style)
+        pull = await place.forge.read(number)
+        assert (pull.state, pull.head_sha, pull.base_ref, pull.closed_by) == ("merged", head, "main", None)
+        assert (pull.merged_by, pull.merge_sha) == (place.account("ada"), await place.tip())
+        assert await place.forge.behind(pull.merge_sha or "") == number
+        number, head = await place.open(str(uuid4()))
+
+
+async def test_a_person_closes(place: Place):
+    number, head = await place.open()
+    await place.closes("ada", number)
+    pull = await place.forge.read(number)
+    assert (pull.state, pull.closed_by, pull.merge_sha) == ("closed", place.account("ada"), None)
+    assert number not in await place.forge.changed(None)
+    with pytest.raises(Conflict):
+        await place.forge.approve_and_merge(number, head, "ada", "session")
+
+
+async def test_a_push_after_the_approval(place: Place):
+    number, head = await place.open()
+    await place.approves("ada", number)
+    edited = await place.pushes("bob", number)
+    pull = await place.forge.read(number)
+    assert pull.head_sha == edited != head
+    assert all(review.head_sha == head for review in pull.reviews)
+    with pytest.raises(Conflict):
+        await place.forge.approve_and_merge(number, head, "ada", "session")
+    assert (await place.forge.read(number)).state == "open"
 
 
 async def test_no_such_number(place: Place):
