@@ -204,6 +204,7 @@ class State(Base):
     def review(self, user: User, pull: Pull, state: str, *, commit_sha: str = "", body: str = "") -> Review:
         """`approve`, `reject` or `comment`; nobody approves their own."""
         self.need(user, self.home(pull), "read")
+        self.need_alive(self.home(pull))
         if user.id == pull.author and state != "comment":
             raise Denied(422, "Can not approve your own pull request", "own")
         if pull.state != "open" and state != "comment":
@@ -228,6 +229,7 @@ class State(Base):
     def comment(self, user: User, pull: Pull, body: str) -> Comment:
         """Below the pull request."""
         self.need(user, self.home(pull), "read")
+        self.need_alive(self.home(pull))
         comment = Comment(self.new_id(), user.id, body, self.now(), self.now())
         pull.comments.append(comment)
         self._tell("commented", pull, user, comment=comment)

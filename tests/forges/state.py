@@ -340,7 +340,12 @@ class Base:
             raise Denied(404, "Not Found", "missing")
         if not self.may(user, repository, right):
             raise Denied(403, f"{user.login} may not do this in {repository.full_name}", "no right")
-        if right != "read" and repository.archived:
+        if right != "read":
+            self.need_alive(repository)
+
+    def need_alive(self, repository: Repository) -> None:
+        """`Denied` in one that was archived, also to those who need no more than to read."""
+        if repository.archived:
             raise Denied(403, "Repository was archived so is read-only.", "archived")
 
     @act
