@@ -35,6 +35,7 @@ from receiver.adapters.signature.sshsig import SshSignatures
 from receiver.adapters.store.access import PostgresAccess
 from receiver.adapters.store.archive import PostgresArchive
 from receiver.adapters.store.cases import PostgresCases
+from receiver.adapters.store.deliveries import PostgresDeliveries
 from receiver.adapters.store.desk import PostgresDesk
 from receiver.adapters.store.embedded import dsn_of
 from receiver.adapters.store.heartbeat import Heartbeats
@@ -102,6 +103,7 @@ class Store:
     memory: PostgresMemory
     notebook: PostgresNotebook
     inbox: PostgresInbox
+    deliveries: PostgresDeliveries
     heartbeats: Heartbeats
 
 
@@ -136,6 +138,7 @@ async def open_store(settings: Settings) -> AsyncIterator[Store]:
             memory=PostgresMemory(pool, vectors),
             notebook=PostgresNotebook(pool),
             inbox=PostgresInbox(pool, drop_labels=drop),
+            deliveries=PostgresDeliveries(pool),
             heartbeats=Heartbeats(pool),
         )
 
@@ -280,6 +283,7 @@ def upkeep(office: Office) -> list[tuple[float, Callable[[], Awaitable[object]]]
     """What is tidied for everybody, by the role that writes most of the repository: the planner."""
     chores: list[tuple[float, Callable[[], Awaitable[object]]]]
     chores = [(_ALIVE_SECONDS, office.store.locks.sweep), (_DAY_SECONDS, office.repo.sweep)]
+    chores += [(_DAY_SECONDS, office.store.deliveries.sweep)]
     if office.store.memory.vectors is not None:
         chores.append((_EMBED_SECONDS, office.store.memory.vectors.catch_up))
     return chores

@@ -16,6 +16,7 @@ from receiver.adapters.planner.rules import RulesPlanner
 from receiver.adapters.store.access import PostgresAccess
 from receiver.adapters.store.archive import PostgresArchive
 from receiver.adapters.store.cases import PostgresCases
+from receiver.adapters.store.deliveries import PostgresDeliveries
 from receiver.adapters.store.desk import PostgresDesk
 from receiver.adapters.store.inbox import PostgresInbox
 from receiver.adapters.store.ledger import PostgresLedger
@@ -31,7 +32,7 @@ from receiver.pipeline import advance
 from receiver.ports import Event, Lease, Post, Token
 from receiver.testing import World
 from receiver.testing.clock import FakeClock
-from receiver.testing.people import FakeAccess, FakeArchive, FakeDesk, FakeInbox, FakeLogs
+from receiver.testing.people import FakeAccess, FakeArchive, FakeDeliveries, FakeDesk, FakeInbox, FakeLogs
 from receiver.testing.store import FakeCases, FakeLedger, FakeLocks, FakeRuns
 from tests.unit.test_pipeline import FILES, alert
 
@@ -60,6 +61,7 @@ class Stores:
     logs: Any
     pulse: Any
     access: Any
+    deliveries: Any
     pass_seconds: Callable[[float], Awaitable[None]]  #: for due times and leases
     invite: Callable[[str], Awaitable[str]]  #: the secret of a link
     give: Callable[[Token], Awaitable[str]]  #: the secret of a token
@@ -119,6 +121,7 @@ async def postgres(request: pytest.FixtureRequest, stack: AsyncExitStack) -> Sto
         logs=archive, pulse=pulse, cases=PostgresCases(pool),
         desk=PostgresDesk(pool), inbox=PostgresInbox(pool), ledger=ledger,
         runs=PostgresRuns(pool), locks=PostgresLocks(pool), archive=archive, access=access,
+        deliveries=PostgresDeliveries(pool),
         pass_seconds=pass_seconds, invite=access.create_setup_link, give=give, revoke=revoke, pause=ledger.pause,
     )  # fmt: skip
 
@@ -149,7 +152,7 @@ async def fake(request: pytest.FixtureRequest, stack: AsyncExitStack) -> Stores:
     return Stores(
         cases=cases, desk=FakeDesk(clock, cases, runs), inbox=inbox, ledger=ledger, runs=runs, locks=FakeLocks(),
         logs=logs, pulse=cases.pulse, archive=FakeArchive(cases, logs, inbox),
-        access=access, pass_seconds=pass_seconds, invite=invite, give=give,
+        access=access, deliveries=FakeDeliveries(clock, cases), pass_seconds=pass_seconds, invite=invite, give=give,
         revoke=revoke, pause=pause,
     )  # fmt: skip
 

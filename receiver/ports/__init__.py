@@ -24,7 +24,7 @@ from receiver.ports.happened import (
     Receipt,
     Runs,
 )
-from receiver.ports.people import Access, Archive, Desk, Logs, Page, Pulse, ReviewDesk, Token
+from receiver.ports.people import Access, Archive, Deliveries, Desk, Logs, Page, Pulse, ReviewDesk, Token
 from receiver.ports.world import Clock, Facts, Notifier, Planner, Proof, Purse, Runner, Spent
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "Clearance",
     "Clearances",
     "Clock",
+    "Deliveries",
     "Desk",
     "Embedder",
     "Event",

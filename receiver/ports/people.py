@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from datetime import datetime
 from typing import Any, Protocol
 
 from receiver.domain.case import Case, Planned
+from receiver.domain.delivery import Delivery
 from receiver.domain.forge import PullRequest
 from receiver.domain.record import Record
 from receiver.ports.happened import Event
@@ -118,3 +120,13 @@ class ReviewDesk(Protocol):
 
     async def reject(self, number: int, person: str, via: str, why: str) -> PullRequest:
         """Close it unmerged, in this person's name."""
+
+
+class Deliveries(Protocol):
+    """Webhook deliveries of the forge, which only say where to look."""
+
+    async def take(self, delivery: Delivery) -> bool:
+        """Keep it and wake the case that waits for its pull request, in one step; False when it was taken before."""
+
+    async def since(self, forge: str, repository: str, moment: datetime) -> list[Delivery]:
+        """What came after this moment by the database's clock, oldest first, some hundred at most."""

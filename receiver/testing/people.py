@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from receiver.domain.alert import Alert, no_case_reason, read_delivery
 from receiver.domain.case import Case, Planned, Received
+from receiver.domain.delivery import Delivery
 from receiver.domain.view import case_view, run_view
 from receiver.errors import Refused
 from receiver.identity import new_id
@@ -137,6 +139,31 @@ class FakeDesk:
     async def adopt(self, commit: str, *, old: str | None, digest: str, actor: str) -> None:
         """The last one is in force."""
         self.adoptions.append((commit, old, digest, actor))
+
+
+class FakeDeliveries:
+    """The Deliveries port over the fake rows."""
+
+    def __init__(self, clock: Clock, cases: FakeCases) -> None:
+        self._clock, self._cases = clock, cases
+        self.taken: dict[tuple[str, str, str], tuple[datetime, Delivery]] = {}
+
+    async def take(self, delivery: Delivery) -> bool:
+        """Once."""
+        key = (delivery.forge, delivery.repository, delivery.id)
+        if key in self.taken:
+            return False
+        self.taken[key] = (self._clock.now(), delivery)
+        for row in self._cases.rows.values():
+            proposal = getattr(row.case, "proposal", None)
+            if row.case.kind == "proposed" and proposal is not None and proposal.number == delivery.number:
+                row.due_at = self._clock.now()
+        return True
+
+    async def since(self, forge: str, repository: str, moment: datetime) -> list[Delivery]:
+        """In the order in which they came."""
+        found = [one for (kind, number, _), one in self.taken.items() if (kind, number) == (forge, repository)]
+        return [delivery for at, delivery in found if at > moment][:500]
 
 
 class FakeLogs:

@@ -32,9 +32,9 @@ DISPATCHES = ("dispatch", "admin")
 DELIVERS = ("alerts:write", "admin")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 #: asked by machines under any name; they carry no session
-_ANY_HOST = ("/alertmanager", "/healthz", "/readyz", "/metrics")
-#: reads its body itself, after it knows who sends
-_OWN_CAP = "/alertmanager"
+_ANY_HOST = ("/alertmanager", "/hooks/", "/healthz", "/readyz", "/metrics")
+#: read their bodies themselves, after they know who sends, or that somebody claims to
+_OWN_CAP = ("/alertmanager", "/hooks/")
 _MOST_BYTES = 1 << 20
 _MOST_DIGITS = 19
 _HEADERS = (

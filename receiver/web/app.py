@@ -19,7 +19,7 @@ from receiver.errors import Broken, Conflict, GitmedicError, Invalid, Refused, R
 from receiver.web.access import Guarded
 from receiver.web.api import routes as api
 from receiver.web.api.described import Described
-from receiver.web.hooks import alertmanager
+from receiver.web.hooks import alertmanager, forge
 from receiver.web.pages import case, catalog, demo, docs, entry, hosts, lists, settings, start
 from receiver.web.pages.render import error_page
 from receiver.web.parts import Parts, trace_of
@@ -56,6 +56,7 @@ def create_app(parts: Parts) -> FastAPI:
     app.add_middleware(alertmanager.Straight, parts=parts)
     app.add_middleware(Guarded, hosts=parts.hosts)
     app.include_router(alertmanager.routes(parts))
+    app.include_router(forge.routes(parts))
     app.include_router(api.routes(parts))
     app.state.parts = parts
     for pages in (entry, lists, case, catalog, hosts, settings, start, demo, docs):
@@ -71,7 +72,7 @@ def _errors(app: FastAPI) -> None:
     """Every error in one shape: a page for people, `{"error", "next_step", "reason"}` for the API."""
 
     def said(request: Request, error: GitmedicError, status: int) -> Response:
-        if request.url.path.startswith(("/api", "/alertmanager")):
+        if request.url.path.startswith(("/api", "/alertmanager", "/hooks/")):
             next_step, reason = getattr(error, "next_step", ""), getattr(error, "reason", "")
             return JSONResponse({"error": error.message, "next_step": next_step, "reason": reason}, status_code=status)
         if getattr(error, "reason", "") == "no_session" and request.method == "GET":

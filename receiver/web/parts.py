@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from receiver.domain.finding import Finding
 from receiver.domain.revision import Revision
 from receiver.doors import Doors
-from receiver.ports import Access, Archive, Logs, Pulse, Receipt, Repo
+from receiver.ports import Access, Archive, Deliveries, Logs, Pulse, Receipt, Repo
 from receiver.web.hooks.commit import GroupCommit
 from receiver.web.notices import Notices
 
@@ -32,6 +32,17 @@ class Playground(Protocol):
 
     async def mend(self, name: str) -> bool:
         """Ask for it to be mended by hand."""
+
+
+@dataclass(frozen=True)
+class Hooked:
+    """The forge whose webhooks are listened to."""
+
+    kind: str  #: github, gitea or gitlab
+    repository: str  #: the forge's own number
+    secret: Callable[[], str]  #: empty: none is set, and everything is refused
+    deliveries: Deliveries
+    counted: Callable[[str], None]  #: told what became of each
 
 
 @dataclass(frozen=True)
@@ -59,6 +70,7 @@ class Parts:
     repository: str = ""  #: where the ops repository lies
     playground: Playground | None = None
     new_token: Callable[[str, str], Awaitable[str]] | None = None  #: name and actor → secret of an alerts:write token
+    hooked: Hooked | None = None  #: None: no forge elsewhere
     hosts: tuple[str, ...] = ()
     version: str = "0.1.0"
     stop: asyncio.Event = field(default_factory=asyncio.Event)

@@ -26,6 +26,10 @@ class Metrics:
             "Pieces of deliveries that could not be read.",
             registry=self._registry,
         )
+        self.forge_hooks = Counter(
+            "gitmedic_forge_webhooks", "Webhooks of the forge by what became of them.", ["done"],
+            registry=self._registry,
+        )  # fmt: skip
         self.commit_seconds = Histogram(
             "gitmedic_webhook_commit_seconds",
             "Seconds from a request's arrival to its commit.",

@@ -97,15 +97,15 @@ async def receive(request: Request, parts: Parts, source: str) -> JSONResponse:
     return JSONResponse(receipt.model_dump())
 
 
-async def read_body(request: Request) -> bytes | None:
+async def read_body(request: Request, most: int = MAX_BYTES) -> bytes | None:
     """The body, or None as soon as it is too large."""
     declared = request.headers.get("content-length", "")
-    if declared.isascii() and declared.isdigit() and (len(declared) > _MOST_DIGITS or int(declared) > MAX_BYTES):
+    if declared.isascii() and declared.isdigit() and (len(declared) > _MOST_DIGITS or int(declared) > most):
         return None
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > MAX_BYTES:
+        if len(body) > most:
             return None
     return bytes(body)
 

@@ -18,7 +18,8 @@ async def test_a_worker_packs_the_repository(ops: OpsRepository, bare: Path) -> 
     async def sweep() -> list[str]:
         return []
 
-    store = SimpleNamespace(locks=SimpleNamespace(sweep=sweep), memory=SimpleNamespace(vectors=None))
+    swept = SimpleNamespace(sweep=sweep)
+    store = SimpleNamespace(locks=swept, deliveries=swept, memory=SimpleNamespace(vectors=None))
     office = SimpleNamespace(store=store, repo=ops)
     chores = upkeep(office)
     worker = worker_of(World(FILES, RulesPlanner()), chores=chores)
