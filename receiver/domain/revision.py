@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from receiver.domain.inventory import Inventory
 from receiver.domain.playbook import Catalog
 from receiver.domain.policyfile import Policy
@@ -16,3 +18,14 @@ class Revision(Record):
     inventory: Inventory
     policy: Policy
     prompts: dict[str, str] = {}  #: file name below `prompts/` → template
+
+
+class Pending(Record):
+    """One commit of the base branch whose content is not in force yet."""
+
+    commit: str
+    subject: str
+    author: str  #: as the commit says, which anybody may write
+    at: datetime
+    paths: tuple[str, ...]  #: at most twenty
+    more_paths: int = 0

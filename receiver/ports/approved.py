@@ -9,7 +9,7 @@ from typing import Protocol
 from receiver.domain.forge import Account, Marks, Opening, Posture, PullRequest
 from receiver.domain.landing import Landing, Trees
 from receiver.domain.proposal import Proposal
-from receiver.domain.revision import Revision
+from receiver.domain.revision import Pending, Revision
 
 
 class Repo(Protocol):
@@ -76,6 +76,41 @@ class Hosting(Protocol):
 
     async def behind(self, commit: str) -> int | None:
         """The number of the merged pull request that brought this commit of the base, if one did."""
+
+
+class Adoption(Protocol):
+    """What stands between the revision in force and the tip of the base (rule S4)."""
+
+    async def tip(self) -> str:
+        """The tip of the base branch."""
+
+    async def pending(self, adopted: str) -> tuple[Pending, ...]:
+        """Commits whose content is not in force yet, oldest first."""
+
+    async def digest(self, old: str, new: str) -> str:
+        """What an acceptance stands for."""
+
+    async def as_reviewed(self, first: str, last: str, head: str, head_ref: str) -> bool:
+        """Whether these commits of the base brought exactly the content that this head of a pull request showed."""
+
+
+class Watchbook(Protocol):
+    """What was already looked at on the forge."""
+
+    async def since(self, repository: str) -> datetime | None:
+        """Up to when everything was seen."""
+
+    async def polled(self, repository: str, at: datetime) -> None:
+        """Everything was seen up to then."""
+
+    async def seen(self, repository: str, number: int, head_sha: str) -> bool:
+        """Whether this head of a person's pull request was looked at."""
+
+    async def keep(self, repository: str, number: int, head_sha: str, *, case: str | None, why: str) -> None:
+        """It was; the case that it became, or why none."""
+
+    async def is_known(self, run: str, case: str) -> bool:
+        """Whether there is a case of this id, or one of this run."""
 
 
 class Signatures(Protocol):

@@ -14,20 +14,9 @@ from receiver.adapters.repo.branches import base_tip
 from receiver.adapters.repo.names import plain
 from receiver.adapters.repo.process import Git
 from receiver.adapters.repo.revisions import CONTENT, known
-from receiver.domain.record import Record
+from receiver.domain.revision import Pending
 
 _MOST_PATHS = 20
-
-
-class Pending(Record):
-    """One commit of the base branch whose content is not in force yet."""
-
-    commit: str
-    subject: str
-    author: str  #: as the commit says, which anybody may write
-    at: datetime
-    paths: tuple[str, ...]  #: at most twenty
-    more_paths: int = 0
 
 
 def content_differs(git: Git, old: str, new: str) -> tuple[str, ...]:
@@ -51,6 +40,20 @@ def pending(git: Git, adopted: str) -> tuple[Pending, ...]:
     feed = "".join(f"{one} {parent}\n" if parent else f"{one}\n" for one, parent in zip(commits, parents, strict=True))
     changed = _paths(git, feed)
     return tuple(_pending(one, body, changed.get(one, [])) for one, body in zip(commits, bodies, strict=True))
+
+
+def as_reviewed(git: Git, first: str, last: str, head: str) -> bool:
+    """Whether `first`..`last` of the base changed CONTENT exactly as `head` did since it forked: file by file, by id.
+
+    A merge that mixed the change with others, or a commit pushed in between, is nobody's review.
+    """
+    before = objects.commit_of(git, f"{first}^1")
+    if before is None or objects.commit_of(git, head) != head:
+        return False
+    fork = objects.merge_base(git, before, head)
+    if fork is None:
+        return False
+    return objects.changes(git, before, last, *CONTENT) == objects.changes(git, fork, head, *CONTENT)
 
 
 def diff(git: Git, old: str, new: str) -> str:

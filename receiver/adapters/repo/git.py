@@ -13,13 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Concatenate, ParamSpec, TypeVar
 
 from receiver.adapters.repo import adoption, branches, claims, landings, objects, revisions
-from receiver.adapters.repo.adoption import Pending
 from receiver.adapters.repo.names import check_branch, check_id
 from receiver.adapters.repo.process import Git
 from receiver.adapters.repo.settings import RepoSettings
 from receiver.domain.landing import Landing, Trees
 from receiver.domain.proposal import Proposal
-from receiver.domain.revision import Revision
+from receiver.domain.revision import Pending, Revision
 from receiver.errors import GitmedicError, Invalid
 
 P = ParamSpec("P")
@@ -139,6 +138,10 @@ class OpsRepository:
     async def digest(self, old: str, new: str) -> str:
         """What an acceptance signs."""
         return await self._do(adoption.digest, old, new)
+
+    async def as_reviewed(self, first: str, last: str, head: str, head_ref: str) -> bool:
+        """Whether these commits of the base brought exactly the content that this head of a pull request showed."""
+        return await self._do(adoption.as_reviewed, first, last, head)
 
     async def sweep(self) -> None:
         """Drop what is over, pack and index; for a daily schedule."""

@@ -59,7 +59,6 @@ CREATE TABLE forge_given (
     repository text NOT NULL,
     number     integer NOT NULL,
     head_sha   text NOT NULL,
-    run_id     uuid,
     case_id    uuid,
     why        text NOT NULL,  -- why no case was made of it; empty when one was
     seen_at    timestamptz NOT NULL DEFAULT now(),
