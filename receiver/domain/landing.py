@@ -27,3 +27,12 @@ class Landing(Record):
     content: bytes | None  #: of the landed file
     revision: str | None = None  #: adopted commit now
     trees: Trees | None = None  #: of the playbook at the adopted commit now
+
+
+class Brought(Record):
+    """What the head of a pull request brings, against where it left the base branch."""
+
+    base_sha: str | None  #: the merge base; None: the histories have nothing in common
+    changes: tuple[tuple[str, str, str], ...]  #: (status, mode, path), at most some fifty
+    path: str | None  #: of the one added plain file, when it is that and nothing else
+    content: bytes | None  #: of that file; None also when it is too large or its name is no run file's

@@ -48,9 +48,9 @@ class RunFile(Record):
     expires_at: datetime
 
 
-def path_of(run: str, day: datetime) -> str:
+def path_of(run: str, day: datetime, prefix: str = "") -> str:
     """Where a run file lies: sharded by day, so that a directory stays small."""
-    return f"runs/{day:%Y/%m/%d}/{run}.yml"
+    return f"{prefix}{'/' if prefix else ''}runs/{day:%Y/%m/%d}/{run}.yml"
 
 
 def write_runfile(runfile: RunFile) -> bytes:

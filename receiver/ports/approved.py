@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Protocol
 
 from receiver.domain.forge import Account, Marks, Opening, Posture, PullRequest
-from receiver.domain.landing import Landing, Trees
+from receiver.domain.landing import Brought, Landing, Trees
 from receiver.domain.proposal import Proposal
 from receiver.domain.revision import Pending, Revision
 
@@ -36,6 +36,9 @@ class Branches(Protocol):
 
     async def landing(self, proposal: Proposal, merge_sha: str | None, playbook_path: str) -> Landing:
         """The facts of git for the approval checks."""
+
+    async def brought(self, head_ref: str, head_sha: str) -> Brought:
+        """What a pull request of a person brings; `Retry` while its head cannot be had."""
 
     async def claim(self, run: str, instance: str, nonce: str) -> bool:
         """Claim the run (rule S2); True only for the one who was first, ever."""

@@ -9,13 +9,13 @@ from hashlib import sha1
 
 from receiver.domain.forge import Account, Marks, Opening, Posture, PullRequest, Review, bot_account, person_account
 from receiver.domain.inventory import read_inventory
-from receiver.domain.landing import Landing, Trees
+from receiver.domain.landing import Brought, Landing, Trees
 from receiver.domain.playbook import read_catalog
 from receiver.domain.policyfile import read_policy
 from receiver.domain.prompt import read_prompts
 from receiver.domain.proposal import Proposal
 from receiver.domain.revision import Revision
-from receiver.errors import Conflict, Invalid, Refused
+from receiver.errors import Conflict, Invalid, Refused, Unavailable
 from receiver.ports import Clock
 
 _ENTERS = ("tasks", "templates", "files", "vars")
@@ -34,6 +34,7 @@ class FakeRepo:
     branches: dict[str, tuple[str, str, str, bytes]] = field(default_factory=dict)
     landed: dict[str, tuple[str, bytes]] = field(default_factory=dict)
     claims: dict[str, str] = field(default_factory=dict)
+    heads: dict[str, Brought] = field(default_factory=dict)
     adopted_commit: str = ""
 
     def adopt(self, files: Mapping[str, bytes]) -> str:
@@ -124,6 +125,15 @@ class FakeRepo:
             revision=commit,
             trees=await self.trees(commit, playbook_path) if _below(self._at(commit), playbook_path) else None,
         )
+
+    async def brought(self, head_ref: str, head_sha: str) -> Brought:
+        """One file, as every head here has; tests put others into `heads`."""
+        if head_sha in self.heads:
+            return self.heads[head_sha]
+        for head, base, path, content in self.branches.values():
+            if head == head_sha:
+                return Brought(base_sha=base, changes=(("A", "100644", path),), path=path, content=content)
+        raise Unavailable(f"reading commit {head_sha}: the ops repository does not have it")
 
     async def claim(self, run: str, instance: str, nonce: str) -> bool:
         """The first one only."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,8 +13,10 @@ from uuid import uuid4
 
 import pytest
 
+from receiver.adapters.repo.creation import clone_work_tree
+from receiver.adapters.repo.git import OpsRepository
 from receiver.domain.proposal import Proposal
-from receiver.errors import Conflict, Invalid, Refused
+from receiver.errors import Conflict, Invalid, Refused, Retry
 from receiver.ports import Branches, Repo
 from receiver.testing.repo import FakeRepo
 from tests.fix_repo import BRANCH, CONTENT, FIRST, PATH, RUN, Person
@@ -50,8 +53,24 @@ class Place:
 
 
 async def git(request: pytest.FixtureRequest) -> Place:
-    ops, person = request.getfixturevalue("ops"), request.getfixturevalue("person")
-    assert isinstance(person, Person)
+    ops = request.getfixturevalue("ops")
+    return await by_hand(ops, request.getfixturevalue("person"), lambda commit: None)
+
+
+async def mirror(request: pytest.FixtureRequest) -> Place:
+    ops, forge = request.getfixturevalue("mirror"), request.getfixturevalue("forge")
+    folder = request.getfixturevalue("tmp_path") / "upstream"
+    await ops.fetch()
+
+    def bring(commit: str) -> None:
+        source = str(forge.repository.folder)
+        subprocess.run(["git", "--git-dir", str(ops._git.path), "fetch", "-q", source, commit], check=True)
+
+    clone_work_tree(forge.repository.folder, folder)
+    return await by_hand(ops, Person(folder), bring)
+
+
+async def by_hand(ops: OpsRepository, person: Person, bring: Callable[[str], None]) -> Place:
 
     def commit(files: dict[str, bytes]) -> str:
         person.on_main()
@@ -60,6 +79,7 @@ async def git(request: pytest.FixtureRequest) -> Place:
             person.write(path, content)
         made = person.commit("Another")
         assert person.push(f"{made}:refs/heads/topic-{made[:9]}").returncode == 0
+        bring(made)
         return made
 
     def land(files: dict[str, bytes]) -> str:
@@ -98,11 +118,11 @@ async def fake(request: pytest.FixtureRequest) -> Place:
     return Place(ops, first, commit, land, lambda: land({PATH: CONTENT}))
 
 
-MAKERS: list[Callable[[pytest.FixtureRequest], Awaitable[Place]]] = [git, fake]
+MAKERS: list[Callable[[pytest.FixtureRequest], Awaitable[Place]]] = [git, mirror, fake]
 
 
 @pytest.fixture(params=MAKERS, ids=lambda maker: maker.__name__)
-async def place(request: pytest.FixtureRequest, ops: object, person: Person) -> Place:
+async def place(request: pytest.FixtureRequest, ops: object, person: Person, mirror: object) -> Place:
     found: Place = await request.param(request)
     return found
 
@@ -252,6 +272,15 @@ async def test_a_head_that_nobody_proposed_was_not_reviewed(place: Place) -> Non
     proposal = (await place.propose()).model_copy(update={"head_sha": "e" * 40})
     facts = await place.ops.landing(proposal, None, PLAYBOOK)
     assert (facts.reviewed, facts.head_blob) == ((), None)
+
+
+async def test_what_a_head_brings_is_told_from_its_merge_base(place: Place) -> None:
+    proposal = await place.propose()
+    found = await place.ops.brought(proposal.branch, proposal.head_sha)
+    assert (found.base_sha, found.changes, found.path, found.content) == (proposal.base_sha, ONE, PATH, CONTENT)
+    place.land({PATH: CONTENT})
+    with pytest.raises(Retry):
+        await place.ops.brought(proposal.branch, "e" * 40)
 
 
 async def test_a_run_is_claimed_once_ever(place: Place) -> None:

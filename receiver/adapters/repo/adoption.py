@@ -21,9 +21,8 @@ _MOST_PATHS = 20
 
 def content_differs(git: Git, old: str, new: str) -> tuple[str, ...]:
     """The names of CONTENT that differ between two commits; empty: nothing to adopt."""
-    known(git, old)
-    known(git, new)
-    found = objects.find(git, *(f"{one}:{name}" for one in (old, new) for name in CONTENT))
+    roots = [objects.root(git, known(git, one)) for one in (old, new)]
+    found = objects.find(git, *(f"{one}:{name}" for one in roots for name in CONTENT))
     before, after = found[: len(CONTENT)], found[len(CONTENT) :]
     return tuple(name for name, one, other in zip(CONTENT, before, after, strict=True) if one != other)
 
@@ -33,7 +32,7 @@ def pending(git: Git, adopted: str) -> tuple[Pending, ...]:
     tip = base_tip(git)
     if not content_differs(git, adopted, tip):
         return ()
-    listed = git.run("rev-list", "--first-parent", "--reverse", tip, f"^{adopted}", "--", *CONTENT)
+    listed = git.run("rev-list", "--first-parent", "--reverse", tip, f"^{adopted}", "--", *_places(git))
     commits = listed.stdout.decode("ascii").split()
     bodies = objects.read(git, commits)
     parents = [_first_parent(body) for body in bodies]
@@ -61,7 +60,7 @@ def diff(git: Git, old: str, new: str) -> str:
     most = git.settings.max_diff_bytes
     kept, cut = git.head_of(
         "diff-tree", "-r", "-p", "--no-renames", "--no-ext-diff", "--no-textconv", "--no-color",
-        known(git, old), known(git, new), "--", *CONTENT,
+        objects.root(git, known(git, old)), objects.root(git, known(git, new)), "--", *CONTENT,
         most=most, doing="comparing revisions",
     )  # fmt: skip
     text = plain(kept.decode("utf-8", "replace"))
@@ -70,11 +69,18 @@ def diff(git: Git, old: str, new: str) -> str:
 
 def digest(git: Git, old: str, new: str) -> str:
     """What an acceptance signs: both commits and every changed file of CONTENT by mode and id."""
-    known(git, old)
-    known(git, new)
+    before, after = (objects.root(git, known(git, one)) for one in (old, new))
     lines = [f"gitmedic revision 1\0{old}\0{new}"]
-    lines += [f"{one.status}\0{one.mode}\0{one.id}\0{one.path}" for one in objects.changes(git, old, new, *CONTENT)]
+    lines += [
+        f"{one.status}\0{one.mode}\0{one.id}\0{one.path}" for one in objects.changes(git, before, after, *CONTENT)
+    ]
     return sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _places(git: Git) -> tuple[str, ...]:
+    """CONTENT by full path, for questions about histories."""
+    prefix = git.settings.prefix
+    return tuple(f"{prefix}/{name}" for name in CONTENT) if prefix else CONTENT
 
 
 def _first_parent(body: bytes) -> str | None:
@@ -88,7 +94,7 @@ def _first_parent(body: bytes) -> str | None:
 def _paths(git: Git, feed: str) -> dict[str, list[str]]:
     """Changed paths of CONTENT for each `<commit> <parent>` line."""
     raw = git.run(
-        "diff-tree", "--stdin", "--root", "-r", "-z", "--name-only", "--no-renames", "--", *CONTENT,
+        "diff-tree", "--stdin", "--root", "-r", "-z", "--name-only", "--no-renames", "--", *_places(git),
         stdin=feed.encode(),
     ).stdout  # fmt: skip
     wanted = {line.split(" ")[0] for line in feed.splitlines()}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from uuid import uuid4
 
-from receiver.adapters.repo import objects
+from receiver.adapters.repo import objects, signing
 from receiver.adapters.repo.names import check_branch, check_id, check_path, plain
 from receiver.adapters.repo.process import Git
 from receiver.errors import Conflict, Invalid, Refused, Unavailable
@@ -30,22 +30,13 @@ def base_tip(git: Git) -> str:
 
 def propose(git: Git, branch: str, path: str, content: bytes, message: str) -> tuple[str, str]:
     """One new file on a new branch from the base's tip; (head, base)."""
-    check_branch(branch)
-    check_path(path)
-    if len(content) > git.settings.max_file_bytes:
-        raise Invalid(f"{path}: {len(content)} bytes are more than {git.settings.max_file_bytes}")
+    check_proposal(git, branch, path, content)
     ref, base_ref = f"refs/heads/{branch}", f"refs/heads/{git.settings.base}"
     present, base = objects.find(git, f"{ref}^{{commit}}", f"{base_ref}^{{commit}}")
     if present is not None:
-        return _same_again(git, branch, present.id, path, content)
+        return same_again(git, branch, present.id, path, content)
     tip = base.id if base is not None else base_tip(git)
-    scratch = f"{_SCRATCH}/{uuid4().hex}"
-    head = _import(git, scratch, message, (tip,), [b"M 100644 inline %s\n" % path.encode(), _data(content)])
-    try:
-        _check_one_file(git, tip, head, path)
-    except Conflict:
-        transaction(git, f"delete {scratch} {head}")
-        raise
+    scratch, head = write_proposal(git, tip, path, content, message)
     # a crash before this line leaves a scratch ref, which `sweep` drops
     moved = transaction(git, f"create {ref} {head}", f"delete {scratch} {head}")
     if moved is None:
@@ -55,7 +46,32 @@ def propose(git: Git, branch: str, path: str, content: bytes, message: str) -> t
     present_now = objects.commit_of(git, ref)
     if present_now is None:
         raise Conflict(f"creating branch {branch!r}: git says: {moved}", next_step="remove what is in its way")
-    return _same_again(git, branch, present_now, path, content)
+    return same_again(git, branch, present_now, path, content)
+
+
+def check_proposal(git: Git, branch: str, path: str, content: bytes) -> None:
+    """Names and size of a proposal, or `Invalid`."""
+    check_branch(branch)
+    check_path(path)
+    prefix = git.settings.prefix
+    if prefix and not path.startswith(f"{prefix}/"):
+        raise Invalid(
+            f"{path!r} lies outside of {prefix!r}", next_step="propose below the folder that repo.prefix names"
+        )
+    if len(content) > git.settings.max_file_bytes:
+        raise Invalid(f"{path}: {len(content)} bytes are more than {git.settings.max_file_bytes}")
+
+
+def write_proposal(git: Git, tip: str, path: str, content: bytes, message: str) -> tuple[str, str]:
+    """A commit that adds one file to a tip; (the scratch ref that keeps it, its id)."""
+    scratch = f"{_SCRATCH}/{uuid4().hex}"
+    head = _import(git, scratch, message, (tip,), [b"M 100644 inline %s\n" % path.encode(), _data(content)])
+    try:
+        _check_one_file(git, tip, head, path)
+    except Conflict:
+        transaction(git, f"delete {scratch} {head}")
+        raise
+    return scratch, head
 
 
 def prepare_merge(git: Git, head: str, message: str) -> tuple[str, str]:
@@ -188,7 +204,14 @@ def _import(git: Git, ref: str, message: str, parents: tuple[str, ...], body: li
         stdin=b"".join(stream),
         doing="writing a commit",
     )
-    return check_id(made.stdout.decode("ascii", "replace").strip())
+    commit = check_id(made.stdout.decode("ascii", "replace").strip())
+    if git.settings.signing_key_file is None:
+        return commit
+    signed = signing.signed(git, commit)
+    failed = transaction(git, f"update {ref} {signed} {commit}")
+    if failed is not None:
+        raise Unavailable(f"signing commit {commit[:12]}: git says: {failed}")
+    return signed
 
 
 def _data(content: bytes) -> bytes:
@@ -206,7 +229,7 @@ def _check_one_file(git: Git, old: str, new: str, path: str) -> None:
         )
 
 
-def _same_again(git: Git, branch: str, head: str, path: str, content: bytes) -> tuple[str, str]:
+def same_again(git: Git, branch: str, head: str, path: str, content: bytes) -> tuple[str, str]:
     """The branch is there: fine when it says the same, else somebody else's."""
     parent, blob = objects.find(git, f"{head}^1", f"{head}:{path}")
     if parent is not None and blob is not None and blob.kind == "blob" and blob.size == len(content):

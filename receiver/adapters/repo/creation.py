@@ -1,4 +1,4 @@
-"""Making the bare ops repository, and a work tree of it for people.
+"""Making the bare ops repository or a mirror of a forge's, and a work tree of it for people.
 
 Decides how it is set up: every write synced to disk, nothing ever pruned, pushed objects checked, and our
 `update` hook for pushes by people. Refuses a place where something is already.
@@ -7,7 +7,8 @@ Decides how it is set up: every write synced to disk, nothing ever pruned, pushe
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.resources import files as resources
 from pathlib import Path
 from uuid import uuid4
@@ -15,6 +16,7 @@ from uuid import uuid4
 from receiver.adapters.repo.names import check_branch, check_id, check_signature, check_tree_path
 from receiver.adapters.repo.process import Git, environment, execute, gitpython
 from receiver.adapters.repo.settings import RepoSettings
+from receiver.adapters.repo.upstream import check_address
 from receiver.errors import Conflict, Unavailable
 
 _CONFIG = {
@@ -46,24 +48,27 @@ def create_ops_repository(
     check_branch(base)
     for name in files:
         check_tree_path(name)
-    path = path.absolute()
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise Conflict(
-            f"creating the ops repository {str(path)!r}: something is there already",
-            next_step="choose another data directory, or go on with the one that is there: gitmedic up",
-        )
-    # built beside its place and moved: half a repository is never found there
-    made = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
-    made.mkdir(mode=0o700, parents=True)
-    try:
-        commit = _build(made, files, author, base, message)
-        if path.exists():
-            path.rmdir()
-        made.rename(path)
-    except BaseException:
-        shutil.rmtree(made, ignore_errors=True)
-        raise
-    return commit
+    with _beside(path) as made:
+        git = _empty(made, base)
+        first = git.run(
+            "fast-import", "--quiet", "--date-format=now",
+            stdin=_stream(git.settings, files, author, message), doing="writing the first commit",
+        )  # fmt: skip
+    return check_id(first.stdout.decode("ascii", "replace").strip())
+
+
+def create_mirror(path: Path, url: str, base: str = "main") -> None:
+    """A bare repository that follows the base branch of a forge's; nothing is fetched yet."""
+    check_branch(base)
+    check_address(url)
+    with _beside(path) as made:
+        _follow(_empty(made, base), url)
+
+
+def become_mirror(path: Path, url: str, base: str = "main") -> None:
+    """Let a repository that is there follow a forge's from now on: its own base branch is overwritten by a fetch."""
+    check_address(url)
+    _follow(Git(RepoSettings(path=path, base=check_branch(base))), url)
 
 
 def clone_work_tree(bare: Path, folder: Path) -> None:
@@ -83,18 +88,40 @@ def clone_work_tree(bare: Path, folder: Path) -> None:
     )  # fmt: skip
 
 
-def install_hook(path: Path, base: str = "main") -> None:
+def install_hook(path: Path, base: str = "main", *, is_mirror: bool = False) -> None:
     """Write our update hook; whole or not at all."""
     hooks = path / "hooks"
     hooks.mkdir(exist_ok=True)
     text = resources("receiver.adapters.repo").joinpath("update.sh").read_text("utf-8")
     fresh = hooks / f".update.{uuid4().hex[:8]}"
-    fresh.write_text(text.replace("@BASE@", check_branch(base)), "utf-8")
+    text = text.replace("@BASE@", check_branch(base)).replace("@MIRROR@", "yes" if is_mirror else "no")
+    fresh.write_text(text, "utf-8")
     fresh.chmod(0o755)
     fresh.replace(hooks / "update")
 
 
-def _build(path: Path, files: Mapping[str, bytes], author: str, base: str, message: str) -> str:
+@contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """A new folder that takes the path when all went well: half a repository is never found there."""
+    path = path.absolute()
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise Conflict(
+            f"creating the ops repository {str(path)!r}: something is there already",
+            next_step="choose another data directory, or go on with the one that is there: gitmedic up",
+        )
+    made = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
+    made.mkdir(mode=0o700, parents=True)
+    try:
+        yield made
+        if path.exists():
+            path.rmdir()
+        made.rename(path)
+    except BaseException:
+        shutil.rmtree(made, ignore_errors=True)
+        raise
+
+
+def _empty(path: Path, base: str) -> Git:
     settings = RepoSettings(path=path, base=base)
     _git(
         settings, path, "init", "--quiet", "--bare", "--template=", f"--initial-branch={base}", ".",
@@ -104,11 +131,15 @@ def _build(path: Path, files: Mapping[str, bytes], author: str, base: str, messa
     for name, value in _CONFIG.items():
         git.run("config", "--local", name, value)
     install_hook(path, base)
-    made = git.run(
-        "fast-import", "--quiet", "--date-format=now",
-        stdin=_stream(settings, files, author, message), doing="writing the first commit",
-    )  # fmt: skip
-    return check_id(made.stdout.decode("ascii", "replace").strip())
+    return git
+
+
+def _follow(git: Git, url: str) -> None:
+    base = f"refs/heads/{git.settings.base}"
+    # never `--mirror`: a fetch brings exactly one branch, whatever else the forge's repository has
+    for name, value in (("url", url), ("fetch", f"+{base}:{base}"), ("tagOpt", "--no-tags")):
+        git.run("config", "--local", "--replace-all", f"remote.forge.{name}", value)
+    install_hook(git.path, git.settings.base, is_mirror=True)
 
 
 def _stream(settings: RepoSettings, files: Mapping[str, bytes], author: str, message: str) -> bytes:

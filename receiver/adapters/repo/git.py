@@ -1,7 +1,9 @@
 """The ops repository behind the ports `Repo` and `Branches`, and for the local forge and `gitmedic revision`.
 
 Decides that all git of one repository happens in one thread of its own, one process after the other: git's
-own locks then only meet other processes. What each question means is decided in the files beside this one.
+own locks then only meet other processes. With an upstream it is a mirror: what is asked about the base branch, a
+head or a claim is asked of the forge first, and an unreachable forge is no answer. What each question means is
+decided in the files beside this one.
 """
 
 from __future__ import annotations
@@ -12,11 +14,12 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Concatenate, ParamSpec, TypeVar
 
-from receiver.adapters.repo import adoption, branches, claims, landings, objects, revisions
+from receiver.adapters.repo import adoption, branches, claims, landings, mirror, objects, revisions
 from receiver.adapters.repo.names import check_branch, check_id
 from receiver.adapters.repo.process import Git
 from receiver.adapters.repo.settings import RepoSettings
-from receiver.domain.landing import Landing, Trees
+from receiver.adapters.repo.upstream import Access, Upstream, access_to
+from receiver.domain.landing import Brought, Landing, Trees
 from receiver.domain.proposal import Proposal
 from receiver.domain.revision import Pending, Revision
 from receiver.errors import GitmedicError, Invalid
@@ -28,11 +31,15 @@ _REVISIONS_KEPT = 8
 
 
 class OpsRepository:
-    """One bare repository on this machine. Close it when done."""
+    """One bare repository on this machine, or a mirror of a forge's on this machine. Close it when done."""
 
-    def __init__(self, settings: RepoSettings, adoption: Callable[[], Awaitable[str]]) -> None:
+    def __init__(
+        self, settings: RepoSettings, adoption: Callable[[], Awaitable[str]], upstream: Upstream | None = None
+    ) -> None:
         self._git = Git(settings)
         self._adoption = adoption
+        self._upstream = upstream
+        self._is_followed = False
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="git")
         self._revisions: OrderedDict[str, Revision] = OrderedDict()
 
@@ -77,11 +84,17 @@ class OpsRepository:
 
     async def propose(self, *, branch: str, path: str, content: bytes, message: str) -> tuple[str, str]:
         """One new file on a new branch from the base's tip; (head, base). The same again is harmless."""
-        return await self._do(branches.propose, branch, path, content, message)
+        access = await self._access()
+        if access is None:
+            return await self._do(branches.propose, branch, path, content, message)
+        return await self._do(mirror.propose, access, branch, path, content, message)
 
     async def landing(self, proposal: Proposal, merge_sha: str | None, playbook_path: str) -> Landing:
         """The facts of git for the approval checks."""
-        adopted = await self.adopted()
+        adopted, access = await self.adopted(), await self._access()
+        if access is not None:
+            await self._do(mirror.fetch, access)
+            await self._do(mirror.take_head, access, proposal.head_sha, proposal.branch, proposal.number)
         facts = await self._do(landings.landing, proposal, merge_sha)
         try:
             trees = await self._do(revisions.trees, adopted, playbook_path)
@@ -91,7 +104,23 @@ class OpsRepository:
 
     async def claim(self, run: str, instance: str, nonce: str) -> bool:
         """Claim the run (rule S2); True only for the one who was first, ever."""
-        return await self._do(claims.claim, run, instance, nonce)
+        access = await self._access()
+        if access is None:
+            return await self._do(claims.claim, run, instance, nonce)
+        return await self._do(claims.claim_there, access, run, instance, nonce)
+
+    async def brought(self, head_ref: str, head_sha: str) -> Brought:
+        """What a pull request of a person brings; `Retry` while its head cannot be had."""
+        access = await self._access()
+        if access is not None:
+            await self._do(mirror.fetch, access)
+            await self._do(mirror.take_head, access, check_id(head_sha), head_ref)
+        return await self._do(landings.brought, head_sha)
+
+    async def fetch(self) -> str:
+        """The tip of the base branch, as the forge has it now; without a forge, as it is."""
+        access = await self._access()
+        return await (self._do(branches.base_tip) if access is None else self._do(mirror.fetch, access))
 
     # --- for the local forge
 
@@ -145,8 +174,22 @@ class OpsRepository:
 
     async def sweep(self) -> None:
         """Drop what is over, pack and index; for a daily schedule."""
+        access = await self._access()
+        if access is not None:
+            await self._do(mirror.sweep, access)
+            await self._do(claims.prune_there, access)
         await self._do(claims.prune)
         await self._do(branches.sweep)
+
+    async def _access(self) -> Access | None:
+        """The forge with the password of now, once this is known to be its mirror."""
+        if self._upstream is None:
+            return None
+        access = await access_to(self._upstream)
+        if not self._is_followed:
+            await self._do(mirror.check_mirror, access)
+            self._is_followed = True
+        return access
 
     async def _do(self, act: Callable[Concatenate[Git, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
         loop = asyncio.get_running_loop()

@@ -2,7 +2,7 @@
 
 Decides what "landed once" means: the path is new with this merge and untouched since, and no other file
 under `runs/` has its bytes or differs from its name only in case or Unicode form. Refuses nothing and raises
-nothing for ids, modes and histories that people or forges made up: they come out as facts that no check
+nothing for a merge's ids, modes and histories that people or forges made up: they come out as facts that no check
 accepts.
 """
 
@@ -14,8 +14,9 @@ from receiver.adapters.repo import objects
 from receiver.adapters.repo.branches import base_tip
 from receiver.adapters.repo.names import is_id, is_path
 from receiver.adapters.repo.process import Git
-from receiver.domain.landing import Landing
+from receiver.domain.landing import Brought, Landing
 from receiver.domain.proposal import Proposal
+from receiver.errors import Unavailable
 
 #: a merge of more is not a proposal; the check needs one, a person a few
 _MOST_CHANGES = 50
@@ -43,6 +44,22 @@ def landing(git: Git, proposal: Proposal, merge_sha: str | None) -> Landing:
         head_blob=head_blob.id if head_blob else None,
         landed_blob=landed_blob.id if landed_blob else None,
         content=_content(git, landed_blob),
+    )
+
+
+def brought(git: Git, head: str) -> Brought:
+    """What a head brings that the base branch does not have; `Unavailable` while it is not here."""
+    if _commit(git, head) is None:
+        raise Unavailable(f"reading commit {head[:40]!r}: the ops repository does not have it", after_seconds=10)
+    fork = objects.merge_base(git, base_tip(git), head)
+    changes = objects.changes(git, fork, head) if fork else ()
+    one = changes[0] if len(changes) == 1 and (changes[0].status, changes[0].mode) == ("A", "100644") else None
+    blob = objects.blob_at(git, head, one.path) if one is not None and is_path(one.path) else None
+    return Brought(
+        base_sha=fork,
+        changes=_shown(changes),
+        path=one.path if one is not None else None,
+        content=_content(git, blob),
     )
 
 
@@ -90,7 +107,8 @@ def _touched(git: Git, path: str, *commits: str) -> bool:
 
 def _only_one(git: Git, tip: str, path: str, blob: str) -> bool:
     """The tip still has the file, and no twin of it by bytes or by name."""
-    top = path.split("/", 1)[0]
+    folder = f"{git.settings.prefix}/" if git.settings.prefix else ""
+    top = folder + path.removeprefix(folder).split("/", 1)[0]
     # as bytes: there may be a hundred thousand run files
     listed = git.run("ls-tree", "-r", "-z", "--full-tree", tip, "--", top).stdout
     if listed.count(f" blob {blob}\t".encode()) != 1 or f" blob {blob}\t{path}\0".encode() not in listed:

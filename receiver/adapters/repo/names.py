@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from uuid import UUID
 
 from receiver.adapters.repo.settings import BRANCH
 from receiver.errors import Invalid
@@ -50,6 +51,16 @@ def check_branch(text: str) -> str:
     return text
 
 
+def check_ref_name(text: str) -> str:
+    """A branch that somebody else named, or `Invalid`: what git calls a branch, whatever its letters."""
+    parts = text.split("/")
+    odd = any(letter in " ~^:?*[\\" or unicodedata.category(letter) in ("Cc", "Cf", "Cs") for letter in text)
+    bad = any(not part or part.startswith(".") or part.endswith((".", ".lock")) for part in parts)
+    if odd or bad or len(text) > 400 or text.startswith("-") or ".." in text or "@{" in text or text == "@":
+        raise Invalid(f"{text[:80]!r} is no branch that git would have", next_step="rename the branch")
+    return text
+
+
 def check_path(text: str) -> str:
     """The path, or `Invalid`."""
     if not is_path(text):
@@ -65,6 +76,12 @@ def check_run(text: str) -> str:
     if _RUN.fullmatch(text) is None:
         raise Invalid(f"{text[:80]!r} is no run id", next_step="a run id is a UUID in lower case")
     return text
+
+
+def made_at(run: str) -> float | None:
+    """When a run got its id, which is a UUIDv7; None for any other name."""
+    value = UUID(run) if _RUN.fullmatch(run) else None
+    return (value.int >> 80) / 1000 if value is not None and value.version == 7 else None
 
 
 def check_word(text: str, what: str, *, least: int = 1) -> str:

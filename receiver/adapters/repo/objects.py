@@ -14,6 +14,11 @@ from receiver.adapters.repo.process import Git
 from receiver.errors import Broken, Invalid
 
 _PLAIN_MODES = ("100644", "100755")
+#: known to every git, of both kinds of object id, without being stored
+EMPTY_TREE = {
+    40: "4b825dc642cb6eb9a060e54bf8d69288fbee4904",
+    64: "6ef19b41225c5369f1c104d45d8d85efa9b057b53b14b4b9b939dd74decc5321",
+}
 
 
 class Found(NamedTuple):
@@ -66,6 +71,17 @@ def commit_of(git: Git, name: str) -> str | None:
     """The commit that a full ref or id names."""
     (found,) = find(git, f"{name}^{{commit}}")
     return found.id if found else None
+
+
+def root(git: Git, commit: str) -> str:
+    """The tree in which content and run files lie: the commit's own, or its folder `prefix`; empty where that is not.
+
+    Every read of content begins here, so that nothing outside the folder can be taken for it.
+    """
+    if not git.settings.prefix:
+        return commit
+    (found,) = find(git, f"{commit}:{git.settings.prefix}")
+    return found.id if found is not None and found.kind == "tree" else EMPTY_TREE[len(commit)]
 
 
 def blob_at(git: Git, commit: str, path: str) -> Found | None:

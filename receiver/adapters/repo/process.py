@@ -76,10 +76,9 @@ class Git:
         _check_repository(self.path)
         # not `git.Repo`: that one reads GIT_DIR and its kin while it looks for the repository
         self._git = gitpython().Git(self.path)
+        self._bare = ["env", "-i", *(f"{name}={value}" for name, value in environment(settings).items())]
         self._start = [
-            "env",
-            "-i",
-            *(f"{name}={value}" for name, value in environment(settings).items()),
+            *self._bare,
             "git",
             f"--git-dir={self.path}",
             "-c",
@@ -96,6 +95,15 @@ class Git:
         if status not in ok:
             raise self._failed(status, stderr, doing or f"running git {arguments[0]}")
         return Output(status, stdout, stderr)
+
+    def other(self, *argv: str, stdin: bytes) -> Output:
+        """A command that is not git's, started in the same way; its status is the caller's to judge."""
+        with tempfile.TemporaryFile() as feed:
+            feed.write(stdin)
+            feed.seek(0)
+            return Output(
+                *execute(self._git, [*self._bare, *argv], timeout=self.settings.timeout_seconds, istream=feed)
+            )
 
     def head_of(self, *arguments: str, most: int, doing: str) -> tuple[bytes, bool]:
         """The first bytes of a command's output, and whether there was more."""

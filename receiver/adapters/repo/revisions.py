@@ -31,7 +31,7 @@ _DATA = ("templates", "files")
 
 def revision(git: Git, commit: str) -> Revision:
     """Catalog, inventory, policy and prompts at a commit; `Invalid` when they cannot be read."""
-    entries = objects.files(git, known(git, commit), "playbooks", "inventory", "prompts", "policy.yml")
+    entries = objects.files(git, _content(git, commit), "playbooks", "inventory", "prompts", "policy.yml")
     read = objects.read_files(
         git, entries, most=git.settings.max_revision_bytes, doing=f"reading revision {commit[:12]}"
     )
@@ -39,7 +39,7 @@ def revision(git: Git, commit: str) -> Revision:
     if policy is None:
         raise Invalid(
             f"revision {commit[:12]} has no such file",
-            where="policy.yml",
+            where=f"{git.settings.prefix}/policy.yml".lstrip("/"),
             next_step="write one; `gitmedic init` shows how it looks",
         )
     return Revision(
@@ -54,7 +54,7 @@ def revision(git: Git, commit: str) -> Revision:
 def trees(git: Git, commit: str, playbook_path: str) -> Trees | None:
     """What a run file pins; None when the commit has no such playbook."""
     check_path(playbook_path)
-    at = known(git, commit)
+    at = _content(git, commit)
     playbook, roles, collections = objects.find(git, f"{at}:{playbook_path}", f"{at}:roles", f"{at}:collections.lock")
     if playbook is None or playbook.kind != "tree":
         return None
@@ -68,7 +68,7 @@ def trees(git: Git, commit: str, playbook_path: str) -> Trees | None:
 def run_files(git: Git, commit: str, playbook_path: str) -> dict[str, bytes]:
     """The files that may enter a run, by path below the playbook's folder; roles as `roles/<name>/…`."""
     check_path(playbook_path)
-    at = known(git, commit)
+    at = _content(git, commit)
     folder = f"{playbook_path}/"
     own = [
         entry._replace(path=entry.path.removeprefix(folder))
@@ -103,10 +103,15 @@ def known(git: Git, commit: str) -> str:
     return commit
 
 
-def _roles(git: Git, commit: str, playbook: dict[str, bytes], doing: str) -> dict[str, bytes]:
+def _content(git: Git, commit: str) -> str:
+    """The tree of what needs adoption, at a commit that is there."""
+    return objects.root(git, known(git, commit))
+
+
+def _roles(git: Git, tree: str, playbook: dict[str, bytes], doing: str) -> dict[str, bytes]:
     """Shared roles that the playbook, or a role that it uses, names."""
     shared: dict[str, list[Entry]] = {}
-    for entry in objects.files(git, commit, "roles"):
+    for entry in objects.files(git, tree, "roles"):
         parts = entry.path.split("/", 2)
         if len(parts) == 3:
             shared.setdefault(parts[1], []).append(entry)

@@ -13,6 +13,10 @@ is_zero() {
     case "$1" in *[!0]*) return 1 ;; *) return 0 ;; esac
 }
 
+case "@MIRROR@$ref" in
+yesrefs/heads/* | yesrefs/tags/*) refuse "this is a mirror: push $ref to the forge instead" ;;
+esac
+
 case "$ref" in
 refs/gitmedic/claims/*)
     is_zero "$old" || refuse "$ref is a claim: it is never moved and never deleted"
