@@ -88,6 +88,7 @@ class Ports:
     notifier: Notifier
     instance: str
     base: str = "main"
+    prefix: str = ""  #: the folder of the repository in which run files lie
     bot: Account = field(default_factory=bot_account)
     repository: str = "local"
 
@@ -116,7 +117,7 @@ async def advance(case: Case, p: Ports) -> Case:  # noqa: C901 - one line per ki
         case Vetted():
             return await rehearse(case, repo=p.repo, runs=p.runs, runner=p.runner, gate=p.gate, instance=p.instance)
         case Rehearsed():
-            return await propose(case, repo=p.repo, branches=p.branches, forge=p.forge, base=p.base)
+            return await propose(case, repo=p.repo, branches=p.branches, forge=p.forge, base=p.base, prefix=p.prefix)
         case Proposed():
             return await approve(case, grounds=p.grounds, forge=p.forge, hosting=p.hosting, proof=p.proof)
         case Approved():

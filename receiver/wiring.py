@@ -260,6 +260,7 @@ async def work(settings: Settings, roles: Sequence[Role], site: str = "") -> Non
             notifier=LogNotifier(),
             instance=instance,
             base=settings.repo.base,
+            prefix=settings.repo.prefix,
         )
         name = f"{socket.gethostname()}-{os.getpid()}"
         worker = Worker(

@@ -15,12 +15,14 @@ from receiver.domain.runfile import path_of, write_runfile
 from receiver.ports import Branches, Forge, Repo
 
 
-async def propose(case: Rehearsed, *, repo: Repo, branches: Branches, forge: Forge, base: str) -> Proposed:
+async def propose(
+    case: Rehearsed, *, repo: Repo, branches: Branches, forge: Forge, base: str, prefix: str = ""
+) -> Proposed:
     """Open the pull request."""
     revision = await repo.revision(case.revision)
     playbook = revision.catalog.playbooks[case.runfile.playbook]
     content = write_runfile(case.runfile)
-    path = path_of(case.runfile.run, case.opened_at)
+    path = path_of(case.runfile.run, case.opened_at, prefix)
     branch = f"gitmedic/{case.runfile.run}"
     title = proposal_title(case, playbook)
     head, base_sha = await branches.propose(branch=branch, path=path, content=content, message=title)
