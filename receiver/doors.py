@@ -7,6 +7,7 @@ line, API) come through here.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from receiver.domain.case import Planned, Proposed
@@ -16,33 +17,29 @@ from receiver.domain.outcome import Mode, Risk
 from receiver.domain.plan import Attempt, Plan
 from receiver.domain.playbook import check_params
 from receiver.domain.policyfile import Person, Policy
-from receiver.domain.quorum import Vote, approval_text, may_approve, missing
+from receiver.domain.quorum import Vote, approval_text, may_approve, missing, reach_of, still_to_accept
 from receiver.errors import Refused
 from receiver.identity import new_id
-from receiver.ports import Archive, Clock, Desk, Event, Forge, Repo, ReviewDesk, Signatures
+from receiver.ports import Acceptances, Archive, Clock, Desk, Event, Forge, Repo, ReviewDesk, Signatures
 
 
+@dataclass(frozen=True)
 class Doors:
     """The acts of people, in one place."""
 
-    def __init__(
-        self,
-        *,
-        archive: Archive,
-        desk: Desk,
-        review: ReviewDesk,
-        forge: Forge,
-        repo: Repo,
-        signatures: Signatures,
-        clock: Clock,
-        repository: str = "local",
-    ) -> None:
-        self._archive, self._desk, self._review, self._repo, self._clock = archive, desk, review, repo, clock
-        self._forge, self._signatures, self._repository = forge, signatures, repository
+    archive: Archive
+    desk: Desk
+    review: ReviewDesk
+    forge: Forge
+    repo: Repo
+    signatures: Signatures
+    acceptances: Acceptances
+    clock: Clock
+    repository: str = "local"  #: the forge's own number of it
 
     async def policy(self) -> Policy:
         """The policy in force."""
-        return (await self._repo.revision(await self._repo.adopted())).policy
+        return (await self.repo.revision(await self.repo.adopted())).policy
 
     async def approve(
         self, case: str, *, head_sha: str, person: Person, via: str, signature: str = ""
@@ -59,7 +56,7 @@ class Doors:
             await self._check_signature(proposed, person, signature)
         number = proposed.proposal.number
         lacking = await self._lacking(proposed, head_sha, person, via)
-        act = self._review.approve_and_merge if lacking is None else self._review.approve
+        act = self.review.approve_and_merge if lacking is None else self.review.approve
         await act(number, head_sha, person.name, via, signature=signature)
         if lacking is None:
             await self._note(case, "proposal.approved", person, via, f"approved and merged head {head_sha[:12]}")
@@ -74,10 +71,10 @@ class Doors:
 
     async def _lacking(self, proposed: Proposed, head_sha: str, person: Person, via: str) -> str | None:
         """What the count lacks once this person has said yes; a merge before it is enough would run nothing."""
-        pull = await self._forge.read(proposed.proposal.number)
-        policy = (await self._repo.revision(proposed.revision)).policy
+        pull = await self.forge.read(proposed.proposal.number)
+        policy = (await self.repo.revision(proposed.revision)).policy
         word = Review(
-            by=person_account(person.name), head_sha=head_sha, verdict="approve", at=self._clock.now(), via=via
+            by=person_account(person.name), head_sha=head_sha, verdict="approve", at=self.clock.now(), via=via
         )
         vote = Vote(
             policy=policy, pull=pull.model_copy(update={"reviews": (*pull.reviews, word)}), head_sha=head_sha,
@@ -90,7 +87,7 @@ class Doors:
     async def _check_signature(self, proposed: Proposed, person: Person, signature: str) -> None:
         """Rule S9: wrong or missing is said before anything is recorded."""
         text = self._text(proposed)
-        if signature and await self._signatures.is_by(text, signature, person.ssh_keys):
+        if signature and await self.signatures.is_by(text, signature, person.ssh_keys):
             return
         said = f"approving case {proposed.id}: risk {proposed.risk} needs {person.name}'s ssh signature over the digest"
         if signature:
@@ -100,7 +97,7 @@ class Doors:
     def _text(self, proposed: Proposed) -> str:
         proposal = proposed.proposal
         return approval_text(
-            repository=self._repository, number=proposal.number, head_sha=proposal.head_sha,
+            repository=self.repository, number=proposal.number, head_sha=proposal.head_sha,
             run=proposal.run_id, sha256=proposal.sha256,
         )  # fmt: skip
 
@@ -113,14 +110,30 @@ class Doors:
                 next_step="set `approves` for this person in policy.yml",
                 reason="not_entitled",
             )
-        await self._review.reject(proposed.proposal.number, person.name, via, why)
+        await self.review.reject(proposed.proposal.number, person.name, via, why)
         await self._note(case, "proposal.rejected", person, via, why or "rejected")
         return await self._case(case)
 
+    async def accept_revision(self, *, old: str, new: str, digest: str, person: Person, via: str) -> str | None:
+        """One person's word for a revision; in force once enough have given theirs. Gives what is still missing."""
+        policy = await self.policy()
+        if not may_approve(person, reach_of(policy)):
+            raise Refused(
+                f"accepting revision {new[:12]}: {person.name} may not approve as far as the most entitled",
+                next_step="ask one of the people whom policy.yml lets approve most",
+                reason="not_entitled",
+            )
+        names = await self.acceptances.accept(old, new, digest, person=person.name, via=via)
+        lacking = still_to_accept(policy, names)
+        if lacking is None:
+            kind = "user" if via == "session" else "os"
+            await self.desk.adopt(new, old=old, digest=digest, actor=f"{kind}:{','.join(names)}")
+        return lacking
+
     async def dispatch(self, playbook: str, params: dict[str, Any], *, actor: str, reason: str) -> str:
         """Begin a case by hand; it meets the same guard and the same proposal. Gives the case id."""
-        commit = await self._repo.adopted()
-        revision = await self._repo.revision(commit)
+        commit = await self.repo.adopted()
+        revision = await self.repo.revision(commit)
         known = revision.catalog.playbooks.get(playbook)
         if known is None:
             raise Refused(
@@ -133,7 +146,7 @@ class Doors:
         plan = Plan(action="playbook", playbook=playbook, params=params, why=reason or f"dispatched by {actor}")
         case = Planned(
             id=new_id(),
-            opened_at=self._clock.now(),
+            opened_at=self.clock.now(),
             revision=commit,
             mode=Mode.PROPOSE,
             entity=entity_of(target) if target else None,
@@ -141,16 +154,16 @@ class Doors:
             requested_by=actor,
             attempts=(Attempt(tier="person", verdict="accepted", why=plan.why),),
         )
-        await self._desk.open(case, [Event(kind="case.planned", actor=actor, text=plan.why)])
+        await self.desk.open(case, [Event(kind="case.planned", actor=actor, text=plan.why)])
         return case.id
 
     async def cancel(self, run: str, *, actor: str) -> None:
         """Ask a running run to stop; all of its processes end with it."""
-        if not await self._desk.cancel(run, actor):
+        if not await self.desk.cancel(run, actor):
             raise Refused(f"cancelling run {run}: it is not running", reason="not_running")
 
     async def _proposed(self, case: str) -> Proposed:
-        found = await self._archive.stored(case)
+        found = await self.archive.stored(case)
         if not isinstance(found, Proposed):
             raise Refused(
                 f"deciding on case {case}: it is {found.kind if found else 'unknown'}, no open proposal",
@@ -160,11 +173,11 @@ class Doors:
         return found
 
     async def _case(self, case: str) -> dict[str, Any]:
-        found = await self._archive.case(case)
+        found = await self.archive.case(case)
         if found is None:
             raise Refused(f"no case {case!r}", next_step="gitmedic case list", reason="unknown_case")
         return found
 
     async def _note(self, case: str, kind: str, person: Person, via: str, text: str) -> None:
         actor = f"user:{person.name}" if via == "session" else f"os:{person.name}"
-        await self._desk.note(case, Event(kind=kind, actor=actor, text=text, data={"via": via}), wake=True)
+        await self.desk.note(case, Event(kind=kind, actor=actor, text=text, data={"via": via}), wake=True)

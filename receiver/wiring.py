@@ -171,7 +171,7 @@ async def open_office(settings: Settings) -> AsyncIterator[Office]:
         )
         doors = Doors(
             archive=store.archive, desk=store.desk, review=forge, forge=forge, repo=repo,
-            signatures=SshSignatures(NAMESPACE), clock=SystemClock(),
+            signatures=SshSignatures(NAMESPACE), acceptances=store.desk, clock=SystemClock(),
         )  # fmt: skip
         yield Office(store=store, repo=repo, forge=forge, doors=doors)
 

@@ -22,7 +22,7 @@ from receiver.domain.memory import Precedent
 from receiver.domain.outcome import Mode, Outcome, Risk
 from receiver.domain.plan import Attempt, Plan
 from receiver.domain.proof import Baseline, Confirmation, Reading, Verification
-from receiver.domain.proposal import Answer, Approval, Proposal, Rehearsal
+from receiver.domain.proposal import Answer, Approval, GivenRun, Proposal, Rehearsal
 from receiver.domain.record import Record
 from receiver.domain.run import RunResult
 from receiver.domain.runfile import RunFile
@@ -66,6 +66,7 @@ class _Planned(_Investigated):
     attempts: tuple[Attempt, ...] = ()
     track: Track | None = None  #: of the chosen playbook, when it was chosen; none for a dispatched run
     requested_by: str = "system"  #: actor: `system`, `user:<name>`, `token:<name>`, `os:<name>`
+    given: GivenRun | None = None  #: the run file that a person brought in a pull request of their own
 
 
 class _Vetted(_Planned):
@@ -111,6 +112,7 @@ class _Ended(_Case):
     attempts: tuple[Attempt, ...] = ()
     track: Track | None = None
     requested_by: str = "system"
+    given: GivenRun | None = None
     runfile: RunFile | None = None
     risk: Risk | None = None
     guard: tuple[Answer, ...] = ()

@@ -14,7 +14,7 @@ from receiver.domain.landing import Brought, Trees
 from receiver.domain.playbook import check_params
 from receiver.domain.policyfile import Person
 from receiver.domain.proposal import Proposal
-from receiver.domain.quorum import person_of
+from receiver.domain.quorum import actors, person_of
 from receiver.domain.record import Record
 from receiver.domain.revision import Revision
 from receiver.domain.runfile import RunFile, path_of, read_runfile
@@ -25,19 +25,13 @@ from receiver.errors import Invalid
 LONGEST = timedelta(days=7)
 
 
-class GivenRun(Record):
-    """A run that a person wrote, and the pull request that it came in."""
-
-    proposal: Proposal
-    runfile: RunFile
-
-
 class Given(Record):
     """What is known about one such pull request."""
 
     now: datetime  #: the database's clock
     pull: PullRequest
     base: str
+    prefix: str = ""  #: the folder of the repository in which run files lie
     brought: Brought
     revision: Revision  #: in force
     runfile: RunFile | None = None
@@ -84,9 +78,9 @@ def is_readable(given: Given) -> str | None:
     if given.runfile is None:
         return given.unreadable or "there is no run file to read"
     path, run = given.brought.path or "", given.runfile.run
-    days = [path_of(run, given.now - timedelta(days=days)) for days in range(-1, LONGEST.days + 1)]
-    if not any(path == day or path.endswith(f"/{day}") for day in days):
-        return f"{path} is not where a run file of these days lies: {path_of(run, given.now)}"
+    days = range(-1, LONGEST.days + 1)
+    if path not in [path_of(run, given.now - timedelta(days=by), given.prefix) for by in days]:
+        return f"{path} is not where a run file of these days lies: {path_of(run, given.now, given.prefix)}"
     return None
 
 
@@ -139,8 +133,7 @@ def is_of_its_author(given: Given) -> str | None:
     author = given.author
     if author is None:
         return NotHere(f"{given.pull.author.login} is nobody in policy.yml")
-    wanted = {f"user:{author.name}", *(f"user:{name}" for name in author.session), *(f"os:{name}" for name in author.os)}
-    return None if given.run.requested_by in wanted else f"it says {given.run.requested_by!r} asked for it"
+    return None if given.run.requested_by in actors(author) else f"it says {given.run.requested_by!r} asked for it"
 
 
 def dispatches(given: Given) -> str | None:
@@ -160,7 +153,7 @@ def proposal_of(given: Given) -> Proposal:
         branch=pull.head_ref,
         sha256=sha256(content).hexdigest(),
         head_sha=pull.head_sha,
-        base_sha=given.brought.base_sha,
+        base_sha=given.brought.base_sha or "",
         number=pull.number,
         url=pull.url,
         expires_at=run.expires_at,

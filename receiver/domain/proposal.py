@@ -7,6 +7,7 @@ from datetime import datetime
 from receiver.domain.forge import Account
 from receiver.domain.record import Record
 from receiver.domain.run import RunResult
+from receiver.domain.runfile import RunFile
 
 
 class Answer(Record):
@@ -46,6 +47,13 @@ class Proposal(Record):
     url: str
     expires_at: datetime
     author: Account | None = None  #: of a pull request that a person opened; None: it is our own
+
+
+class GivenRun(Record):
+    """A run that a person wrote, and the pull request that it came in."""
+
+    proposal: Proposal
+    runfile: RunFile
 
 
 class Signature(Record):

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from receiver.domain.case import Closed, Proposed, Rehearsed
+from receiver.domain.given import AFTER, BEFORE
 from receiver.domain.outcome import Risk
 from receiver.domain.playbook import Playbook
 from receiver.domain.proof import Reading
+from receiver.domain.proposal import Answer
 from receiver.domain.text import fence, sentence, span
 from receiver.domain.untrusted import prose
 
@@ -25,7 +27,7 @@ def proposal_title(case: Rehearsed, playbook: Playbook) -> str:
     return f"{playbook.title} on {', '.join(case.runfile.targets)}"
 
 
-def proposal_body(case: Rehearsed, playbook: Playbook) -> str:
+def proposal_body(case: Rehearsed | Proposed, playbook: Playbook) -> str:
     """Markdown: what would happen, where, why, and what the dry run showed."""
     expires = case.runfile.expires_at
     lines = [
@@ -47,7 +49,7 @@ def proposal_body(case: Rehearsed, playbook: Playbook) -> str:
     return "\n".join(lines)
 
 
-def dry_run(case: Rehearsed, playbook: Playbook) -> list[str]:
+def dry_run(case: Rehearsed | Proposed, playbook: Playbook) -> list[str]:
     """Counts and task names always; the diff, folded, only where the playbook lets it leave our own page."""
     result = case.rehearsals[-1].result
     counted = f"{len(result.changes)} would change"
@@ -123,7 +125,7 @@ def status_line(case: Proposed, required: Sequence[str]) -> str:
     return f"{said}; {required[0]}"[:140] if required else said
 
 
-def _decided(case: Rehearsed) -> list[str]:
+def _decided(case: Rehearsed | Proposed) -> list[str]:
     """Who decided, on which facts, at what cost; a model's own words last, as plain text that nothing acts on."""
     plan = case.plan
     if not plan.tier or plan.tier == "rules":
@@ -141,7 +143,22 @@ def _names(names: tuple[str, ...]) -> str:
     return ", ".join(f"`{name}`" for name in names)
 
 
-def _why(case: Rehearsed) -> str:
+def _why(case: Rehearsed | Proposed) -> str:
     if case.alert is None:
         return f"dispatched by {span(case.requested_by)}"
     return f"alert {span(case.alert.name)} of source `{case.alert.source}`; {sentence(case.plan.why)}"
+
+
+def given_comment(answers: Sequence[Answer], *, is_taken: bool) -> str:
+    """On a person's own pull request: what was looked at without touching anything, and what follows."""
+    lines = ["**This run file was read**", "", "| question | answer |", "|---|---|"]
+    for one in answers:
+        said = "yes" if one.passed else ("–" if one.passed is None else f"**no**: {sentence(one.why)}")
+        lines.append(f"| {_QUESTIONS.get(one.name, one.name)} | {said} |")
+    lines += ["", _TAKEN if is_taken else _NOT_TAKEN]
+    return "\n".join(lines)
+
+
+_TAKEN = "It becomes a case: policy, then a dry run on the real targets, which will stand here."
+_NOT_TAKEN = "Nothing was rehearsed, and merging it will not run anything."
+_QUESTIONS = {row.name: row.question for row in (*BEFORE, *AFTER)}

@@ -8,7 +8,7 @@ names one person as `approvals.solo`, that person's merge is a word as well.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from receiver.domain.forge import Account, PullRequest, Review
@@ -170,6 +170,23 @@ def candidates(vote: Vote) -> tuple[str, ...]:
 def actors(person: Person) -> set[str]:
     """How this person appears as an actor."""
     return {f"user:{name}" for name in (person.name, *person.session)} | {f"os:{name}" for name in person.os}
+
+
+def reach_of(policy: Policy) -> Risk:
+    """As far as the most entitled may go: a change of what is in force takes the word of such people, so that nobody
+    raises themselves by it. Nobody entitled to anything: nothing is in anybody's reach."""
+    reaches = [person.approves for person in policy.people if person.approves is not None]
+    return max(reaches, key=lambda risk: risk.rank, default=Risk.CRITICAL)
+
+
+def still_to_accept(policy: Policy, names: Sequence[str]) -> str | None:
+    """What a revision that no forge counted still lacks: two of the most entitled, or all where there are fewer."""
+    entitled = [person.name for person in policy.people if may_approve(person, reach_of(policy))]
+    want, have = min(2, len(entitled)), [name for name in entitled if name in names]
+    if not entitled or len(have) >= want > 0:
+        return None if entitled else "nobody in policy.yml may approve anything"
+    others = ", ".join(name for name in entitled if name not in names)
+    return f"{len(have)} of {want} words by people who may approve risk {reach_of(policy)}; it takes one of: {others}"
 
 
 def approval_text(*, repository: str, number: int, head_sha: str, run: str, sha256: str) -> str:

@@ -6,7 +6,7 @@ person must act, and nothing else.
 
 from __future__ import annotations
 
-from receiver.ports.approved import Branches, Forge, Hosting, Repo, Signatures
+from receiver.ports.approved import Adoption, Branches, Forge, Hosting, Repo, Signatures, Watchbook
 from receiver.ports.happened import (
     Cases,
     Chronicle,
@@ -24,11 +24,13 @@ from receiver.ports.happened import (
     Receipt,
     Runs,
 )
-from receiver.ports.people import Access, Archive, Deliveries, Desk, Logs, Page, Pulse, ReviewDesk, Token
+from receiver.ports.people import Acceptances, Access, Archive, Deliveries, Desk, Logs, Page, Pulse, ReviewDesk, Token
 from receiver.ports.world import Clock, Facts, Notifier, Planner, Proof, Purse, Runner, Spent
 
 __all__ = [
+    "Acceptances",
     "Access",
+    "Adoption",
     "Archive",
     "Branches",
     "Cases",
@@ -65,4 +67,5 @@ __all__ = [
     "Signatures",
     "Spent",
     "Token",
+    "Watchbook",
 ]

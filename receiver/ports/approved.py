@@ -84,8 +84,8 @@ class Hosting(Protocol):
 class Adoption(Protocol):
     """What stands between the revision in force and the tip of the base (rule S4)."""
 
-    async def tip(self) -> str:
-        """The tip of the base branch."""
+    async def fetch(self) -> str:
+        """The tip of the base branch, as the forge has it now."""
 
     async def pending(self, adopted: str) -> tuple[Pending, ...]:
         """Commits whose content is not in force yet, oldest first."""

@@ -100,6 +100,9 @@ class Desk(Protocol):
     async def note(self, case: str, event: Event, *, wake: bool = False) -> None:
         """Add one line to a case's timeline, and wake it."""
 
+    async def wake(self, case: str) -> None:
+        """It is due now, without a word on its timeline."""
+
     async def cancel(self, run: str, actor: str) -> bool:
         """Ask a live run to stop; False when it is not running."""
 
@@ -120,6 +123,13 @@ class ReviewDesk(Protocol):
 
     async def reject(self, number: int, person: str, via: str, why: str) -> PullRequest:
         """Close it unmerged, in this person's name."""
+
+
+class Acceptances(Protocol):
+    """Words of people for a revision that no forge counted."""
+
+    async def accept(self, old: str, new: str, digest: str, *, person: str, via: str) -> tuple[str, ...]:
+        """Record one person's word, once; the names of all who gave theirs for exactly this, in order."""
 
 
 class Deliveries(Protocol):

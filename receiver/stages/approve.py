@@ -13,7 +13,7 @@ from receiver.domain.forge import Marks, PullRequest
 from receiver.domain.outcome import Outcome, Verdict
 from receiver.domain.proof import Reading
 from receiver.domain.proposal import Approval, Signature
-from receiver.domain.pulltext import closing, labels, standing_comment, status_line
+from receiver.domain.pulltext import closing, labels, proposal_body, standing_comment, status_line
 from receiver.domain.quorum import approvers, candidates, may_approve, person_of, standing
 from receiver.domain.table import NotHere, answer_all, first_no
 from receiver.errors import Broken, Retry
@@ -77,20 +77,22 @@ async def _closed(case: Proposed, pull: PullRequest, grounds: Grounds) -> Ended:
 
 async def _while_open(case: Proposed, merge: Merge, *, forge: Forge, proof: Proof, grounds: Grounds) -> Ended:
     """Ends the case for a reason that is proved, else says what is still required and puts it off."""
-    number = case.proposal.number
     if merge.now >= case.proposal.expires_at:
-        await forge.close(number, closing(_expired(case)))
+        await _close(case, forge, closing(_expired(case)))
         return case.end(Outcome.EXPIRED, _expired(case))
     reading = await _gone(case, proof)
     if reading is not None and reading.verdict is Verdict.RESOLVED:
-        await forge.close(number, closing(f"the problem is proved gone: {reading.why}", reading))
+        await _close(case, forge, closing(f"the problem is proved gone: {reading.why}", reading))
         return case.end(Outcome.SELF_RESOLVED, reading.why)
     moved = undiverged(merge)
     if moved is not None and not isinstance(moved, NotHere):
-        await forge.close(number, closing(f"superseded: {moved}"))
+        await _close(case, forge, closing(f"superseded: {moved}"))
         return case.end(Outcome.SUPERSEDED, moved, reason="undiverged")
+    if case.given is not None and cannot_run(merge):
+        # its author pushed again: what stands there now is looked at as a new one
+        return case.end(Outcome.SUPERSEDED, still_required(merge)[0], reason="same_head")
     silent = await _silent(case, reading, grounds)
-    await _say(case, merge, forge, silent)
+    await _say(case, merge, forge, silent, grounds)
     if silent:
         raise Retry(silent, after_seconds=POLL_SECONDS, tell=True)
     required = still_required(merge)
@@ -99,7 +101,15 @@ async def _while_open(case: Proposed, merge: Merge, *, forge: Forge, proof: Proo
     raise Retry(f"needs you: {required[0] if required else 'merge it'}", after_seconds=POLL_SECONDS)
 
 
-async def _say(case: Proposed, merge: Merge, forge: Forge, silent: str) -> None:
+async def _close(case: Proposed, forge: Forge, text: str) -> None:
+    """Ours is closed; a person's own pull request is theirs to close."""
+    if case.given is None:
+        await forge.close(case.proposal.number, text)
+    else:
+        await forge.comment(case.proposal.number, text)
+
+
+async def _say(case: Proposed, merge: Merge, forge: Forge, silent: str, grounds: Grounds) -> None:
     """What it still takes, on the pull request itself. The same again says nothing."""
     pull = merge.pull_request
     if pull is None or pull.settling:
@@ -114,6 +124,10 @@ async def _say(case: Proposed, merge: Merge, forge: Forge, silent: str) -> None:
     )
     await forge.mark(case.proposal.number, marks)
     text = standing_comment(case, required, can_approve=candidates(vote_of(merge)), silent=silent)
+    if case.given is not None:
+        # the description is its author's; what the dry run showed stands in our comment
+        playbook = (await grounds.repo.revision(case.revision)).catalog.playbooks[case.runfile.playbook]
+        text = f"{proposal_body(case, playbook)}\n\n{text}"
     await forge.comment(case.proposal.number, text)
 
 

@@ -55,6 +55,12 @@ async def guard(case: Planned, *, repo: Repo, ledger: Ledger) -> Vetted | Ended:
     runfile = await _runfile(
         case, seen.targets, playbook, revision, repo, now + timedelta(seconds=limits.expiry_seconds)
     )
+    if case.given is not None:
+        # what a person wrote is run as it stands, or not at all
+        if case.given.runfile.pins != runfile.pins or case.given.runfile.targets != seen.targets:
+            why = "the run file pins another state than the one in force: write it again"
+            return case.end(Outcome.SUPERSEDED, why, reason="pinned", guard=answers)
+        runfile = case.given.runfile
     return case.become(Vetted, runfile=runfile, risk=playbook.risk, guard=answers)
 
 

@@ -78,6 +78,6 @@ async def _say(closed: Closed, number: int, forge: Forge) -> None:
         labels=labels(risk, str(closed.outcome)),
     )  # fmt: skip
     await forge.mark(number, marks)
-    if pull.state == "open":
+    if pull.state == "open" and closed.given is None:
         await forge.close(number, text)
     await forge.comment(number, text)

@@ -113,6 +113,7 @@ class FakeDesk:
     def __init__(self, clock: Clock, cases: FakeCases, runs: FakeRuns) -> None:
         self._clock, self._cases, self._runs = clock, cases, runs
         self.adoptions: list[tuple[str, str | None, str, str]] = []
+        self.words: dict[tuple[str, str, str], list[str]] = {}
 
     async def open(self, case: Planned, events: Sequence[Event]) -> None:
         """A case that a person began."""
@@ -127,6 +128,12 @@ class FakeDesk:
         if wake and row.closed_at is None:
             row.due_at = self._clock.now()
 
+    async def wake(self, case: str) -> None:
+        """Due now; a closed case is not woken."""
+        row = self._cases.rows.get(case)
+        if row is not None and row.closed_at is None:
+            row.due_at = self._clock.now()
+
     async def cancel(self, run: str, actor: str) -> bool:
         """Every attempt of this run that has no end."""
         live = [one for one in self._runs.attempts.values() if one["run"] == run and one["result"] is None]
@@ -135,6 +142,13 @@ class FakeDesk:
             said = Event(kind="run.cancel_asked", actor=actor, text=f"cancel run {run}")
             await self.note(attempt["case"], said)
         return bool(live)
+
+    async def accept(self, old: str, new: str, digest: str, *, person: str, via: str) -> tuple[str, ...]:
+        """Once each."""
+        words = self.words.setdefault((old, new, digest), [])
+        if person not in words:
+            words.append(person)
+        return tuple(words)
 
     async def adopt(self, commit: str, *, old: str | None, digest: str, actor: str) -> None:
         """The last one is in force."""

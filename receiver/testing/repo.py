@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from hashlib import sha1
 
 from receiver.domain.forge import Account, Marks, Opening, Posture, PullRequest, Review, bot_account, person_account
@@ -14,8 +14,9 @@ from receiver.domain.playbook import read_catalog
 from receiver.domain.policyfile import read_policy
 from receiver.domain.prompt import read_prompts
 from receiver.domain.proposal import Proposal
-from receiver.domain.revision import Revision
+from receiver.domain.revision import Pending, Revision
 from receiver.errors import Conflict, Invalid, Refused, Unavailable
+from receiver.identity import usual_id
 from receiver.ports import Clock
 
 _ENTERS = ("tasks", "templates", "files", "vars")
@@ -162,6 +163,71 @@ def _tree(files: Mapping[str, bytes]) -> str:
 
 def _top(path: str) -> str:
     return path.split("/", 1)[0] if "/" in path else ""
+
+
+@dataclass
+class FakeAdoption:
+    """The Adoption port: commits that tests push."""
+
+    repo: FakeRepo
+    waiting: list[Pending] = field(default_factory=list)
+    #: heads whose content is what landed
+    reviewed: set[str] = field(default_factory=set)
+
+    def push(self, files: Mapping[str, bytes]) -> str:
+        """A commit of the base that is not in force."""
+        commit = _digest(*(name.encode() + data for name, data in sorted(files.items())))
+        self.repo.files_at[commit] = dict(files)
+        at = datetime.fromtimestamp(0, UTC)
+        self.waiting.append(Pending(commit=commit, subject="a change", author="x <x@y>", at=at, paths=("policy.yml",)))
+        return commit
+
+    async def fetch(self) -> str:
+        """The last that was pushed."""
+        return self.waiting[-1].commit if self.waiting else self.repo.adopted_commit
+
+    async def pending(self, adopted: str) -> tuple[Pending, ...]:
+        """Those after the adopted one."""
+        commits = [one.commit for one in self.waiting]
+        return tuple(self.waiting[commits.index(adopted) + 1 :] if adopted in commits else self.waiting)
+
+    async def digest(self, old: str, new: str) -> str:
+        """Of both ids."""
+        return _digest(old.encode(), new.encode())
+
+    async def as_reviewed(self, first: str, last: str, head: str, head_ref: str) -> bool:
+        """As tests say."""
+        return head in self.reviewed
+
+
+class FakeWatchbook:
+    """The Watchbook port."""
+
+    def __init__(self) -> None:
+        self.at: dict[str, datetime] = {}
+        self.kept: dict[tuple[str, int, str], tuple[str | None, str]] = {}
+        self.known: set[str] = set()
+
+    async def since(self, repository: str) -> datetime | None:
+        """As polled."""
+        return self.at.get(repository)
+
+    async def polled(self, repository: str, at: datetime) -> None:
+        """Never back."""
+        self.at[repository] = max(at, self.at.get(repository, at))
+
+    async def seen(self, repository: str, number: int, head_sha: str) -> bool:
+        """As kept."""
+        return (repository, number, head_sha) in self.kept
+
+    async def keep(self, repository: str, number: int, head_sha: str, *, case: str | None, why: str) -> None:
+        """The first word stays."""
+        self.kept.setdefault((repository, number, head_sha), (case, why))
+        self.known |= {case} if case else set()
+
+    async def is_known(self, run: str, case: str) -> bool:
+        """As kept; an id that is none counts as used."""
+        return None in (usual_id(run), usual_id(case)) or bool({run, case} & self.known)
 
 
 class FakeForge:

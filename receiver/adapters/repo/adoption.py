@@ -52,7 +52,8 @@ def as_reviewed(git: Git, first: str, last: str, head: str) -> bool:
     fork = objects.merge_base(git, before, head)
     if fork is None:
         return False
-    return objects.changes(git, before, last, *CONTENT) == objects.changes(git, fork, head, *CONTENT)
+    places = _places(git)
+    return objects.changes(git, before, last, *places) == objects.changes(git, fork, head, *places)
 
 
 def diff(git: Git, old: str, new: str) -> str:

@@ -170,6 +170,9 @@ class OpsRepository:
 
     async def as_reviewed(self, first: str, last: str, head: str, head_ref: str) -> bool:
         """Whether these commits of the base brought exactly the content that this head of a pull request showed."""
+        access = await self._access()
+        if access is not None:
+            await self._do(mirror.take_head, access, check_id(head), head_ref)
         return await self._do(adoption.as_reviewed, first, last, head)
 
     async def sweep(self) -> None:

@@ -35,6 +35,10 @@ class PostgresDesk:
         values = {"case": case, "wake": wake, "kind": event.kind, "actor": event.actor, "text": event.text}
         await self._rows("note", **values, data=Jsonb(event.data))
 
+    async def wake(self, case: str) -> None:
+        """It is due now, without a word on its timeline."""
+        await self._rows("wake", case=case)
+
     async def cancel(self, run: str, actor: str) -> bool:
         """Ask a live run to stop; False when it is not running."""
         known = usual_id(run)
@@ -42,6 +46,12 @@ class PostgresDesk:
         for row in rows:
             await self.note(row["case_id"], Event(kind="run.cancel_asked", actor=actor, text=f"cancel run {run}"))
         return bool(rows)
+
+    async def accept(self, old: str, new: str, digest: str, *, person: str, via: str) -> tuple[str, ...]:
+        """Record one person's word for a revision; everybody's so far, in order."""
+        values = {"old": old, "new": new, "digest": digest}
+        await self._rows("accept", **values, person=person, via=via)
+        return tuple(row["person"] for row in await self._rows("accepted_by", **values))
 
     async def adopt(self, commit: str, *, old: str | None, digest: str, actor: str) -> None:
         """Put a revision in force (rule S4)."""

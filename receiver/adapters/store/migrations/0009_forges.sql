@@ -33,6 +33,19 @@ CREATE INDEX desk_reviews_number ON desk_reviews (repository, number, id);
 CREATE TRIGGER desk_reviews_append_only BEFORE UPDATE OR DELETE ON desk_reviews
     FOR EACH ROW EXECUTE FUNCTION refuse_change();
 
+-- Words of people for a revision that nobody could count on the forge (rule S4).
+CREATE TABLE revision_words (
+    old    text NOT NULL,
+    new    text NOT NULL,
+    digest text NOT NULL,
+    person text NOT NULL,
+    via    text NOT NULL,
+    at     timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (old, new, digest, person)
+);
+CREATE TRIGGER revision_words_append_only BEFORE UPDATE OR DELETE ON revision_words
+    FOR EACH ROW EXECUTE FUNCTION refuse_change();
+
 -- Webhook deliveries, once each. They only say where to look.
 CREATE TABLE forge_deliveries (
     forge       text NOT NULL,

@@ -97,7 +97,7 @@ WHERE (%(before)s::bigint IS NULL OR id < %(before)s) AND (%(source)s::text IS N
 ORDER BY id DESC LIMIT %(limit)s;
 
 -- name: case_of_proposal
-SELECT id::text AS id FROM cases WHERE proposal = %(number)s ORDER BY number DESC LIMIT 1;
+SELECT id::text AS id FROM cases WHERE proposal = %(number)s ORDER BY is_open DESC, number DESC LIMIT 1;
 
 -- name: entities
 -- Things that had a case: the last one by a walk over the index, not over all cases.

@@ -17,10 +17,21 @@ WITH noted AS (
 INSERT INTO case_events (case_id, seq, kind, actor, text, data)
 SELECT id, events, %(kind)s, %(actor)s, %(text)s, %(data)s FROM noted;
 
+-- name: wake
+UPDATE cases SET due_at = now() WHERE id = %(case)s AND is_open AND due_at > now();
+
 -- name: cancel
 UPDATE attempts SET cancel_by = %(actor)s
 WHERE run = %(run)s AND ended_at IS NULL AND alive_at > now() - interval '30 seconds'
 RETURNING case_id::text AS case_id;
+
+-- name: accept
+INSERT INTO revision_words (old, new, digest, person, via)
+VALUES (%(old)s, %(new)s, %(digest)s, %(person)s, %(via)s)
+ON CONFLICT DO NOTHING;
+
+-- name: accepted_by
+SELECT person FROM revision_words WHERE old = %(old)s AND new = %(new)s AND digest = %(digest)s ORDER BY at, person;
 
 -- name: adopt
 INSERT INTO adoptions (commit, old, digest, actor) VALUES (%(commit)s, %(old)s, %(digest)s, %(actor)s);

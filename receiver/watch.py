@@ -1,0 +1,203 @@
+"""What the plan role looks at on the forge between the cases: what webhooks lost, people's own run files, and merges
+of what needs adoption.
+
+Decides that a pull request that changed wakes its case, whoever noticed; that a person's own run file becomes a case
+only when every question of `domain/given.py` is answered; and that a merge of playbooks, inventory, prompts or policy
+takes effect when people approved exactly that, counted under the policy before it (rule S4). Whatever is not believed
+stays as it is and is said.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import groupby
+
+from receiver.domain.case import Planned
+from receiver.domain.entity import entity_of
+from receiver.domain.forge import Account, Marks, PullRequest
+from receiver.domain.given import AFTER, BEFORE, Given, brings_a_run, proposal_of, read_given
+from receiver.domain.inventory import targets_digest
+from receiver.domain.outcome import Mode
+from receiver.domain.plan import Attempt, Plan
+from receiver.domain.policyfile import Policy
+from receiver.domain.proposal import Answer, GivenRun
+from receiver.domain.pulltext import given_comment
+from receiver.domain.quorum import Vote, approvers, missing, reach_of
+from receiver.domain.revision import Pending
+from receiver.domain.table import answer_all
+from receiver.errors import GitmedicError, Retry
+from receiver.ports import (
+    Adoption,
+    Archive,
+    Branches,
+    Clock,
+    Desk,
+    Event,
+    Forge,
+    Hosting,
+    Ledger,
+    Notifier,
+    Repo,
+    Watchbook,
+)
+
+#: forges' clocks and ours differ, and a list is made before its answer arrives
+OVERLAP = timedelta(minutes=10)
+
+
+@dataclass(frozen=True)
+class Watch:
+    """One look after the other; each is harmless to repeat and to lose."""
+
+    forge: Forge
+    hosting: Hosting
+    repo: Repo
+    branches: Branches
+    adoption: Adoption
+    archive: Archive
+    desk: Desk
+    ledger: Ledger
+    book: Watchbook
+    notifier: Notifier
+    clock: Clock
+    base: str
+    bot: Account
+    repository: str
+    prefix: str = ""
+
+    async def look(self) -> None:
+        """Everything that changed on the forge since the last look, then what waits for adoption."""
+        moment, since = await self.ledger.now(), await self.book.since(self.repository)
+        for number in await self.hosting.changed(since - OVERLAP if since is not None else None):
+            await self._one(number)
+        await self.book.polled(self.repository, moment)
+        await self.adopt()
+
+    async def _one(self, number: int) -> None:
+        case = await self.archive.case_of_proposal(number)
+        if case is not None:
+            await self.desk.wake(case)
+        pull = await self.forge.read(number)
+        if pull.state == "open" and (pull.author.forge, pull.author.id) != (self.bot.forge, self.bot.id):
+            await self._visit(pull)
+
+    # --- a person's own pull request
+
+    async def _visit(self, pull: PullRequest) -> None:
+        """Look at one head once."""
+        if not pull.same_repository or await self.book.seen(self.repository, pull.number, pull.head_sha):
+            return
+        brought = await self.branches.brought(pull.head_ref, pull.head_sha)
+        if not brings_a_run(brought):
+            await self._keep(pull, None, "it brings no run file")
+            return
+        given = await self._given(pull)
+        answers = _answers(given)
+        no = next((answer for answer in answers if answer.passed is False), None)
+        await self._say(pull, answers, no)
+        if no is not None:
+            await self._keep(pull, None, f"{no.name}: {no.why}")
+            return
+        case = self._case(given)
+        said = f"run file in pull request {pull.number} by {pull.author.login}"
+        await self.desk.open(case, [Event(kind="case.planned", actor=f"forge:{pull.author.login}", text=said)])
+        await self._keep(pull, case.id, "")
+
+    async def _given(self, pull: PullRequest) -> Given:
+        brought = await self.branches.brought(pull.head_ref, pull.head_sha)
+        revision = await self.repo.revision(await self.repo.adopted())
+        runfile, unreadable = read_given(brought)
+        trees, digest, is_known = None, "", False
+        if runfile is not None:
+            is_known = await self.book.is_known(runfile.run, runfile.case)
+            playbook = revision.catalog.playbooks.get(runfile.playbook)
+            if playbook is not None:
+                trees = await self.repo.trees(revision.commit, playbook.path)
+            if all(name in revision.inventory.hosts for name in runfile.targets):
+                digest = targets_digest(revision.inventory, runfile.targets)
+        return Given(
+            now=await self.ledger.now(), pull=pull, base=self.base, prefix=self.prefix, brought=brought,
+            revision=revision, runfile=runfile, unreadable=unreadable, trees=trees, targets_digest=digest,
+            is_known=is_known,
+        )  # fmt: skip
+
+    def _case(self, given: Given) -> Planned:
+        run, author = given.run, given.author
+        name = author.name if author is not None else given.pull.author.login
+        playbook = given.revision.catalog.playbooks[run.playbook]
+        target = given.revision.inventory.hosts.get(str(run.params.get(playbook.targets.param)))
+        plan = Plan(action="playbook", playbook=run.playbook, params=run.params, why=f"dispatched by user:{name}")
+        return Planned(
+            id=run.case, opened_at=self.clock.now(), revision=given.revision.commit, mode=Mode.PROPOSE,
+            entity=entity_of(target) if target else None, plan=plan, requested_by=f"user:{name}",
+            given=GivenRun(proposal=proposal_of(given), runfile=run),
+            attempts=(Attempt(tier="person", verdict="accepted", why=plan.why),),
+        )  # fmt: skip
+
+    async def _say(self, pull: PullRequest, answers: tuple[Answer, ...], no: Answer | None) -> None:
+        text = f"{no.name}: {no.why}" if no is not None else "read; a dry run follows"
+        marks = Marks(
+            head_sha=pull.head_sha, state="failure" if no is not None else "pending", text=text[:140],
+            labels=("gitmedic",),
+        )  # fmt: skip
+        await self.forge.mark(pull.number, marks)
+        await self.forge.comment(pull.number, given_comment(answers, is_taken=no is None))
+
+    async def _keep(self, pull: PullRequest, case: str | None, why: str) -> None:
+        await self.book.keep(self.repository, pull.number, pull.head_sha, case=case, why=why)
+
+    # --- adopted revisions
+
+    async def adopt(self) -> None:
+        """Put in force what people approved, one merge after the other; stop at the first that is not believed."""
+        await self.adoption.fetch()
+        waiting = await self.adoption.pending(await self.repo.adopted())
+        behind = [(await self.hosting.behind(one.commit), one) for one in waiting]
+        for number, group in groupby(behind, key=lambda pair: pair[0]):
+            if not await self._adopt(number, [one for _, one in group]):
+                return
+
+    async def _adopt(self, number: int | None, commits: list[Pending]) -> bool:
+        old, new = await self.repo.adopted(), commits[-1].commit
+        if number is None:
+            return False  # pushed past the forge's review: a person accepts it, with `gitmedic revision accept`
+        pull = await self.forge.read(number)
+        policy = (await self.repo.revision(old)).policy
+        vote = _vote(policy, pull)
+        if self._is_not_merged_here(pull) or missing(vote) is not None:
+            return False
+        if not await self.adoption.as_reviewed(commits[0].commit, new, pull.head_sha, pull.head_ref):
+            return False
+        try:
+            await self.repo.revision(new)
+        except Retry:
+            raise
+        except GitmedicError as error:
+            await self.notifier.tell(f"merged, but not readable: {pull.url}", error.message)
+            return False
+        names = ", ".join(approvers(vote))
+        digest = await self.adoption.digest(old, new)
+        await self.desk.adopt(new, old=old, digest=digest, actor=f"forge:{names}")
+        await self.notifier.tell(f"{new[:12]} is in force", f"merged with {pull.url}, approved by {names}")
+        return True
+
+    def _is_not_merged_here(self, pull: PullRequest) -> bool:
+        is_ours = pull.repository == self.repository and pull.base_ref == self.base and pull.same_repository
+        return not is_ours or pull.state != "merged" or pull.draft or pull.settling
+
+
+def _answers(given: Given) -> tuple[Answer, ...]:
+    """The second half needs a file that can be read."""
+    first = answer_all(BEFORE, given)
+    if any(answer.passed is False for answer in first):
+        return first
+    return first + answer_all(AFTER, given)
+
+
+def _vote(policy: Policy, pull: PullRequest) -> Vote:
+    """Content can change everything, so it takes the word of the most entitled: nobody raises themselves by it."""
+    return Vote(
+        policy=policy, pull=pull, head_sha=pull.head_sha, risk=reach_of(policy), requested_by="system",
+        author=pull.author,
+    )  # fmt: skip
