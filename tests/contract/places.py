@@ -19,6 +19,7 @@ from uuid import UUID
 import pytest
 from psycopg_pool import AsyncConnectionPool
 
+from receiver.adapters.forge.gitea import Gitea
 from receiver.adapters.forge.github import GitHub
 from receiver.adapters.forge.local import LocalForge
 from receiver.adapters.forge.remote import Dialect, RemoteForge
@@ -29,6 +30,7 @@ from receiver.ports import Branches, Forge, Hosting, ReviewDesk
 from receiver.testing.clock import FakeClock
 from receiver.testing.repo import FakeForge, FakeRepo
 from tests.forges import gitwork
+from tests.forges.gitea import GiteaDouble
 from tests.forges.github import GitHubDouble
 from tests.forges.pulls import State
 from tests.forges.server import ForgeServer
@@ -229,6 +231,7 @@ class Kind:
 
 ELSEWHERE: dict[str, Kind] = {
     "github": Kind(GitHubDouble, GitHub),
+    "gitea": Kind(GiteaDouble, Gitea),
 }
 
 Maker = Callable[[pytest.FixtureRequest, AsyncExitStack], Awaitable[Place]]
@@ -288,7 +291,7 @@ def settings_of(state: State, repository: Repository, bot: User, **more: Any) ->
 
 def _well_spoken(server: ForgeServer) -> None:
     assert server.spec is not None
-    assert server.spec.violations == []
+    assert not server.spec.violations, "\n".join(server.spec.violations)
 
 
 MAKERS: list[Maker] = [local, fake, *(elsewhere(name) for name in ELSEWHERE)]
