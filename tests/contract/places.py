@@ -21,6 +21,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from receiver.adapters.forge.gitea import Gitea
 from receiver.adapters.forge.github import GitHub
+from receiver.adapters.forge.gitlab import GitLab
 from receiver.adapters.forge.local import LocalForge
 from receiver.adapters.forge.remote import Dialect, RemoteForge
 from receiver.adapters.forge.settings import ForgeSettings, LocalForgeSettings
@@ -32,6 +33,7 @@ from receiver.testing.repo import FakeForge, FakeRepo
 from tests.forges import gitwork
 from tests.forges.gitea import GiteaDouble
 from tests.forges.github import GitHubDouble
+from tests.forges.gitlab import GitLabDouble
 from tests.forges.pulls import State
 from tests.forges.server import ForgeServer
 from tests.forges.state import Protection, Pull, Repository, Right, User
@@ -232,6 +234,7 @@ class Kind:
 ELSEWHERE: dict[str, Kind] = {
     "github": Kind(GitHubDouble, GitHub),
     "gitea": Kind(GiteaDouble, Gitea),
+    "gitlab": Kind(GitLabDouble, GitLab),
 }
 
 Maker = Callable[[pytest.FixtureRequest, AsyncExitStack], Awaitable[Place]]

@@ -20,13 +20,21 @@ import httpx
 
 from receiver.adapters.forge import gitlab_reading as reading
 from receiver.adapters.forge.client import ForgeClient
-from receiver.adapters.forge.gitlab_reading import CHECKING, inert, is_here, made_of, newest, state_of
+from receiver.adapters.forge.gitlab_reading import (
+    CHECKING,
+    DEVELOPER,
+    MAINTAINER,
+    inert,
+    is_here,
+    made_of,
+    newest,
+    state_of,
+)
 from receiver.adapters.forge.remote import Hook, Rights
 from receiver.adapters.forge.settings import ForgeSettings
 from receiver.domain.forge import Account, Marks, Opening, Posture, PullRequest, Review
-from receiver.errors import Refused, Unavailable
+from receiver.errors import Conflict, Refused, Unavailable
 
-_DEVELOPER, _MAINTAINER = 30, 40
 _PAGE = 100
 #: pauses while GitLab works out whether it can merge what was made or pushed a moment ago
 _READY = (0.2, 0.5, 1.0, 2.0, 2.0)
@@ -34,8 +42,6 @@ _READY = (0.2, 0.5, 1.0, 2.0, 2.0)
 _KNOWN_SECONDS = 300.0
 _MOST_TITLE, _MOST_STATUS = 255, 255
 _STATES = {"pending": "pending", "success": "success", "failure": "failed", "error": "failed"}
-#: what else GitLab says of a merge that it does not let us make
-_BLOCKED = "look at the merge request's own page: it says what GitLab waits for; merge it there, or reject it here"
 
 
 class GitLab:
@@ -54,7 +60,7 @@ class GitLab:
         self._client = ForgeClient(settings, authorize, transport=transport)
         self._place = f"projects/{quote(settings.path, safe='')}"
         self._known_until = 0.0
-        self._ours: Account | None = None
+        self._own_id = settings.account
         self._bots: dict[str, bool] = {}
 
     async def aclose(self) -> None:
@@ -101,7 +107,7 @@ class GitLab:
         versions = await self._client.get(f"{place}/versions", doing=doing, params={"per_page": _PAGE})
         given = await self._client.get(place, doing=doing)
         pull = await self._pull(given, newest(versions))
-        said = reading.reviews_of(approvals, words or [], newest(versions), given)
+        said = reading.reviews_of(approvals, words or [], versions, given)
         return pull.model_copy(
             update={
                 "reviews": tuple([await self._review(one, user) for user, one in said]),
@@ -120,25 +126,22 @@ class GitLab:
         doing = f"merging merge request {number}"
         project = await self._check_place(anew=True)
         given = await self._ready(number, doing)
+        if given.get("sha") != head_sha:
+            raise Conflict(f"{doing}: its head is {(given.get('sha') or 'gone')[:12]} and no longer {head_sha[:12]}")
         if state_of(given) == "merged":
             return
         body = {
             "sha": head_sha,
             "squash": project.get("squash_option") in ("always", "default_on"),
             # a person's own branch is theirs to delete
-            "should_remove_source_branch": str(given["author"]["id"]) == (await self._own()).id,
+            "should_remove_source_branch": str(given["author"]["id"]) == await self._own(),
         }
         # 401 and 403: this account may not merge into the base; the token itself is good
         fine = frozenset({401, 403, 405, 406, 422})
         answer = await self._client.write("PUT", f"{self._request(number)}/merge", body, doing=doing, fine=fine)
-        if answer.status in (401, 403):
-            raise Refused(
-                f"{doing}: {self._settings.login or 'our account'} may not merge into {self._base!r} there",
-                next_step="merge it on GitLab, or allow Developers to merge in the branch's protection",
-                reason="forbidden",
-            )
         if answer.status >= 300:
-            raise self._not_merged(await self._client.get(self._request(number), doing=doing), doing)
+            given = await self._client.get(self._request(number), doing=doing)
+            raise reading.why_not_merged(answer.status, given, self._base, doing)
         if state_of(made_of(answer.body, doing)) != "merged":
             raise Unavailable(f"{doing}: GitLab has taken it and not done it yet", after_seconds=2.0)
 
@@ -162,7 +165,7 @@ class GitLab:
         query = {"sort": "asc", "order_by": "created_at", "per_page": _PAGE}
         doing = f"reading the notes of merge request {number}"
         notes = await self._client.pages(f"{self._request(number)}/notes", doing=doing, params=query)
-        own = (await self._own()).id
+        own = await self._own()
         return [str(one["id"]) for one in notes if str(one["author"]["id"]) == own and not one.get("system")]
 
     async def mark(self, number: int, marks: Marks) -> None:
@@ -183,12 +186,9 @@ class GitLab:
     async def account(self) -> Account:
         """Who the token is."""
         user = await self._client.get("user", doing="asking who our account is")
-        named = reading.is_bot_name(user["username"])
-        self._ours = Account(
-            forge=self.name, id=str(user["id"]), login=user["username"], is_bot=bool(user.get("bot", named)) or named
-        )
-        self._bots[self._ours.id] = self._ours.is_bot
-        return self._ours
+        is_bot = bool(user.get("bot")) or reading.is_bot_name(user["username"])
+        self._bots[str(user["id"])] = is_bot
+        return Account(forge=self.name, id=str(user["id"]), login=user["username"], is_bot=is_bot)
 
     async def posture(self, base: str) -> Posture:
         """Protection of a branch, as far as the account's role sees it."""
@@ -202,9 +202,12 @@ class GitLab:
     async def changed(self, since: datetime | None) -> list[int]:
         """Into the base, newest first."""
         query: dict[str, Any] = {
-            "scope": "all", "target_branch": self._base, "order_by": "updated_at", "sort": "desc", "per_page": _PAGE,
+            "scope": "all", "target_branch": self._base, "sort": "desc", "per_page": _PAGE,
         }  # fmt: skip
-        query |= {"state": "opened"} if since is None else {"updated_after": since.isoformat()}
+        if since is None:
+            query |= {"state": "opened", "order_by": "created_at"}
+        else:
+            query |= {"updated_after": since.isoformat(), "order_by": "updated_at"}
         doing, place = "listing merge requests", f"{self._place}/merge_requests"
         found = await self._client.fresh(place, doing=doing, params=query)
         if len(found) >= _PAGE:
@@ -231,14 +234,12 @@ class GitLab:
         token = await self._seen("personal_access_tokens/self", doing)
         level = reading.role_in(project, await self._member(own.id))
         scopes = tuple(token.get("scopes") or ()) if token else ()
-        missing = [] if not scopes or "api" in scopes else ["scope `api` of the token"]
-        if level < _DEVELOPER:
-            missing.append("role Developer in the project (Maintainer only to make the webhook)")
+        missing = reading.missing_words(level, scopes, archived=bool(project.get("archived")))
         return Rights(
             account=own, repository=str(project["id"]), full_name=project["path_with_namespace"],
             default_branch=project.get("default_branch") or "", archived=bool(project.get("archived")),
-            private=project.get("visibility") != "public", scopes=scopes, missing=tuple(missing),
-            may_push=level >= _DEVELOPER and not project.get("archived"), is_admin=level >= _MAINTAINER,
+            private=project.get("visibility") != "public", scopes=scopes, missing=missing,
+            may_push=level >= DEVELOPER and not project.get("archived"), is_admin=level >= MAINTAINER,
         )  # fmt: skip
 
     async def hooks(self) -> list[Hook]:
@@ -277,18 +278,22 @@ class GitLab:
         if not anew and time.monotonic() < self._known_until:
             return {}
         project: dict[str, Any] = await self._client.get(self._place, doing="looking at the project")
-        wanted = self._settings.repository
-        if wanted and str(project["id"]) != wanted:
-            raise Refused(
-                f"project {self._settings.path!r} is number {project['id']} now, not {wanted}",
-                next_step="another project has taken its path: gitmedic forge connect",
-                reason="moved",
-            )
+        if self._settings.repository and str(project["id"]) != self._settings.repository:
+            raise self._another(str(project["id"]))
         self._known_until = time.monotonic() + _KNOWN_SECONDS
         return project
 
-    async def _own(self) -> Account:
-        return self._ours or await self.account()
+    def _another(self, number: str) -> Refused:
+        return Refused(
+            f"{self._settings.path!r} is project {number} now, and ours was {self._settings.repository}",
+            next_step="if that is meant: gitmedic forge connect",
+            reason="moved",
+        )
+
+    async def _own(self) -> str:
+        """Our account's number: as it was connected, or as GitLab says."""
+        self._own_id = self._own_id or (await self.account()).id
+        return self._own_id
 
     async def _person(self, user: Mapping[str, Any] | None) -> Account | None:
         """An account; whether a person is behind it is asked once where the shorter form does not say it."""
@@ -303,14 +308,16 @@ class GitLab:
         return Account(forge=self.name, id=id_, login=login, is_bot=self._bots[id_] or reading.is_bot_name(login))
 
     async def _pull(self, given: Mapping[str, Any], version: Mapping[str, Any] | None = None) -> PullRequest:
-        state, head = state_of(given), given.get("sha") or ""
+        state, head, project = state_of(given), given.get("sha") or "", str(given["target_project_id"])
+        if self._settings.repository and project != self._settings.repository:
+            raise self._another(project)
         merged = state == "merged"
         author = await self._person(given.get("author"))
         lags = version is not None and version.get("head_commit_sha") != head
         return PullRequest(
             number=given["iid"],
             url=given["web_url"],
-            repository=str(given["target_project_id"]),
+            repository=project,
             state=state,
             head_sha=head,
             head_ref=given["source_branch"],
@@ -330,7 +337,7 @@ class GitLab:
     async def _review(self, review: Review, user: Mapping[str, Any]) -> Review:
         by = await self._person(user)
         member = await self._member(str(user["id"]))
-        may = bool(member) and member.get("access_level", 0) >= _DEVELOPER and member.get("state", "active") == "active"
+        may = bool(member) and member.get("access_level", 0) >= DEVELOPER and member.get("state", "active") == "active"
         return review.model_copy(update={"by": by, "may_write": may})
 
     async def _member(self, id_: str) -> dict[str, Any]:
@@ -340,7 +347,7 @@ class GitLab:
 
     async def _pushed_by(self, pull: PullRequest) -> Account | None:
         """Of a person's merge request: who pushed its head, if that is among the newest pushes."""
-        if pull.author.id == (await self._own()).id or not pull.same_repository:
+        if pull.author.id == await self._own() or not pull.same_repository:
             return None
         query = {"action": "pushed", "per_page": _PAGE}
         events = await self._client.get(f"{self._place}/events", doing="reading who pushed", params=query)
@@ -382,10 +389,3 @@ class GitLab:
                 break
             await asyncio.sleep(pause)
         return given
-
-    def _not_merged(self, given: Mapping[str, Any], doing: str) -> Exception:
-        """After 405, 406 or 422: what passes by itself, and what somebody must mend."""
-        status = str(given.get("detailed_merge_status") or "")
-        if state_of(given) == "merged" or status in (*CHECKING, "mergeable", ""):
-            return Unavailable(f"{doing}: GitLab is not ready to merge it ({status or 'no word why'})")
-        return Refused(f"{doing}: GitLab does not let it: {status}", next_step=_BLOCKED, reason="not_mergeable")

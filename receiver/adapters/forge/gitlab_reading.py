@@ -13,8 +13,9 @@ from typing import Any, Literal
 
 from receiver.adapters.forge.remote import Hook
 from receiver.domain.forge import Account, Posture, Review
-from receiver.errors import Unavailable
+from receiver.errors import Refused, Unavailable
 
+DEVELOPER, MAINTAINER = 30, 40
 #: `approvals_syncing` says that approvals are being taken back; GitLab names `preparing`, `checking` and `unchecked`
 #: before it, so each of these may hide it. All of them pass: reading a merge request starts the check.
 CHECKING = frozenset({"approvals_syncing", "preparing", "checking", "unchecked"})
@@ -60,7 +61,7 @@ def newest(versions: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
 def reviews_of(
     approvals: Mapping[str, Any],
     words: Sequence[Mapping[str, Any]],
-    version: Mapping[str, Any],
+    versions: Sequence[Mapping[str, Any]],
     given: Mapping[str, Any],
 ) -> list[Said]:
     """Each user with what they said, oldest first.
@@ -68,20 +69,27 @@ def reviews_of(
     `words`: the reviewers with their states. Somebody who asked for changes is heard on whatever head there is, until
     they say otherwise; as GitLab does not date it, it counts as the latest word that it can be.
     """
-    pushed_at, head = moment(version.get("created_at")), given.get("sha") or ""
+    version, head = newest(versions), given.get("sha") or ""
+    pushed_at = moment(version.get("created_at"))
     updated_at = moment(given["updated_at"]) or datetime.now(UTC)
     is_newest = pushed_at is not None and version.get("head_commit_sha") == head
     found: list[Said] = []
     for one in approvals.get("approved_by") or []:
         at = moment(one.get("approved_at"))
         counts = is_newest and at is not None and pushed_at is not None and at > pushed_at
-        found.append((one["user"], _word("approve", at or updated_at, head if counts else "", counts)))
+        found.append((one["user"], _word("approve", at or updated_at, _head_at(versions, at), counts)))
     found += [
         (one["user"], _word("reject", updated_at, head, True))
         for one in words
         if one.get("state") == "requested_changes"
     ]
     return sorted(found, key=lambda one: one[1].at)
+
+
+def _head_at(versions: Sequence[Mapping[str, Any]], at: datetime | None) -> str:
+    """What an approval of that moment can have been about; nothing when it has no date."""
+    seen = [one for one in versions if at is not None and (moment(one["created_at"]) or at) < at]
+    return str(newest(seen).get("head_commit_sha") or "")
 
 
 def _word(verdict: Literal["approve", "reject"], at: datetime, head: str, stands: bool) -> Review:
@@ -138,3 +146,34 @@ def hook_of(given: Mapping[str, Any]) -> Hook:
     """Not one that GitLab has switched off after too many failures."""
     is_active = given.get("alert_status") in (None, "executable")
     return Hook(id=str(given["id"]), url=given["url"], active=is_active)
+
+
+def missing_words(level: int, scopes: Sequence[str], *, archived: bool) -> tuple[str, ...]:
+    """What a token lacks; no scope at all means that GitLab does not list them."""
+    said = {
+        "scope `api` of the token": bool(scopes) and "api" not in scopes,
+        "role Developer in the project (Maintainer only to make the webhook)": level < DEVELOPER,
+        "the project is archived: nothing can be written to it": archived,
+    }
+    return tuple(words for words, is_so in said.items() if is_so)
+
+
+def why_not_merged(status: int, given: Mapping[str, Any], base: str, doing: str) -> Exception:
+    """After a merge was refused: what passes by itself, and what somebody must mend.
+
+    401 and 403 are this account's rights in the base: everything else of its token was good a moment ago.
+    """
+    url, said = given["web_url"], str(given.get("detailed_merge_status") or "")
+    if status in (401, 403):
+        return Refused(
+            f"{doing}: our account may not merge into {base!r} there",
+            next_step=f"merge it at {url}, or let Developers merge in the branch's protection",
+            reason="not_merged",
+        )
+    if state_of(given) == "merged" or said in (*CHECKING, "mergeable", ""):
+        return Unavailable(f"{doing}: GitLab is not ready to merge it ({said or 'it does not say why'})")
+    return Refused(
+        f"{doing}: GitLab does not let it: {said}",
+        next_step=f"see what it waits for at {url}, and merge it there",
+        reason="not_merged",
+    )
