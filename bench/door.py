@@ -12,7 +12,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from receiver import wiring
+from receiver import office, wiring
 from receiver.adapters.store.inbox import PostgresInbox
 from receiver.cli.command import run_async
 from receiver.config import load
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--listen", required=True)
     given = parser.parse_args()
-    wiring.PostgresInbox = ReadOnlyInbox  # type: ignore[attr-defined]
+    office.PostgresInbox = ReadOnlyInbox  # type: ignore[attr-defined]
     run_async(wiring.serve(load(given.data_dir, environment={"GITMEDIC_LISTEN": given.listen})), new_loop)
 
 

@@ -29,6 +29,7 @@ from pydantic_settings import (
 )
 
 from receiver.adapters.embedder.settings import MemorySettings
+from receiver.adapters.forge.settings import ForgeSettings
 from receiver.adapters.planner.settings import PlannerSettings
 from receiver.adapters.proof.settings import SourceSettings
 from receiver.adapters.repo.settings import RepoSettings
@@ -152,12 +153,6 @@ class CredentialSettings(_Section):
         if (self.file is None) == (not self.command):
             raise ValueError("say exactly one of `file` and `command`")
         return self
-
-
-class ForgeSettings(_Section):
-    """Where proposals are reviewed."""
-
-    kind: Literal["local"] = Field("local", description="`local`: the built-in review pages")
 
 
 class WorkerSettings(_Section):
@@ -301,6 +296,9 @@ def problems(settings: Settings) -> list[Refused]:
 def _secret_files(settings: Settings) -> list[tuple[str, Path]]:
     named = [(f"credential {name!r}", one.file) for name, one in settings.credentials.items()]
     named += [(f"the key of tier {name!r}", tier.key_file) for name, tier in settings.planner.tiers.items()]
+    forge = settings.forge
+    named += [("the token of the forge", forge.token_file), ("the key of the GitHub App", forge.app_key_file)]
+    named.append(("the secret of the forge's webhook", forge.webhook_secret_file))
     named.append(("the key of the embedder", settings.memory.embedder.key_file))
     return [(what, path) for what, path in named if path is not None]
 

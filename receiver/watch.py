@@ -9,8 +9,9 @@ stays as it is and is said.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import groupby
 
 from receiver.domain.case import Planned
@@ -26,12 +27,13 @@ from receiver.domain.pulltext import given_comment
 from receiver.domain.quorum import Vote, approvers, missing, reach_of
 from receiver.domain.revision import Pending
 from receiver.domain.table import answer_all
-from receiver.errors import GitmedicError, Retry
+from receiver.errors import GitmedicError, Refused, Retry
 from receiver.ports import (
     Adoption,
     Archive,
     Branches,
     Clock,
+    Deliveries,
     Desk,
     Event,
     Forge,
@@ -44,6 +46,11 @@ from receiver.ports import (
 
 #: forges' clocks and ours differ, and a list is made before its answer arrives
 OVERLAP = timedelta(minutes=10)
+#: a look that takes longer has died
+TURN_SECONDS = 300.0
+_LONGEST_PAUSE = 900.0
+#: a token or a repository that is not right: a person must act first
+_REFUSED_SECONDS = 300.0
 
 
 @dataclass(frozen=True)
@@ -68,11 +75,17 @@ class Watch:
 
     async def look(self) -> None:
         """Everything that changed on the forge since the last look, then what waits for adoption."""
-        moment, since = await self.ledger.now(), await self.book.since(self.repository)
-        for number in await self.hosting.changed(since - OVERLAP if since is not None else None):
-            await self._one(number)
-        await self.book.polled(self.repository, moment)
-        await self.adopt()
+        turn = await self.book.begin(self.repository, TURN_SECONDS)
+        if turn is None:
+            return
+        seen = None
+        try:
+            for number in await self.hosting.changed(turn.since - OVERLAP if turn.since is not None else None):
+                await self._one(number)
+            await self.adopt()
+            seen = turn.at
+        finally:
+            await self.book.done(self.repository, seen)
 
     async def _one(self, number: int) -> None:
         case = await self.archive.case_of_proposal(number)
@@ -201,3 +214,43 @@ def _vote(policy: Policy, pull: PullRequest) -> Vote:
         policy=policy, pull=pull, head_sha=pull.head_sha, risk=reach_of(policy), requested_by="system",
         author=pull.author,
     )  # fmt: skip
+
+
+class Rounds:
+    """When to look: at once after a webhook, else every so often; rarer while the forge does not answer."""
+
+    def __init__(self, watch: Watch, deliveries: Deliveries, poll_seconds: float) -> None:
+        self._watch, self._deliveries, self._poll_seconds = watch, deliveries, poll_seconds
+        self._next, self._failures, self._said = 0.0, 0, ""
+        self._heard: datetime | None = None
+
+    async def tick(self) -> None:
+        """Cheap while there is nothing to do; for a chore of every second."""
+        if not await self._is_due():
+            return
+        self._next = time.monotonic() + self._poll_seconds
+        try:
+            await self._watch.look()
+            self._failures, self._said = 0, ""
+        except Retry as error:
+            self._failures += 1
+            later = min(self._poll_seconds * 2**self._failures, _LONGEST_PAUSE)
+            self._next = time.monotonic() + max(error.after_seconds, later)
+            raise
+        except Refused as error:
+            self._next = time.monotonic() + max(self._poll_seconds, _REFUSED_SECONDS)
+            if error.message != self._said:
+                self._said = error.message
+                await self._watch.notifier.tell("the forge needs you", f"{error.message} ({error.next_step})")
+
+    async def _is_due(self) -> bool:
+        if self._heard is None:
+            self._heard = await self._watch.ledger.now()
+        if time.monotonic() >= self._next:
+            return True
+        if self._failures:
+            return False
+        now = await self._watch.ledger.now()
+        heard = await self._deliveries.since(self._watch.forge.name, self._watch.repository, self._heard)
+        self._heard = now if heard else self._heard
+        return bool(heard)

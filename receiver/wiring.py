@@ -1,9 +1,7 @@
-"""The only file that knows every adapter: builds them, opens them, closes them in reverse order.
+"""The two kinds of process: builds what they need, opens it, closes it in reverse order.
 
-open_store   what happened                       for every command
-open_office  and what was approved, and people   for those who decide
-serve        the server: no credential, no runner
-work         a worker: the plan role has no runner, the execute role asks no source
+serve   the server: no credential, no runner
+work    a worker: the plan role has no runner, the execute role asks no source
 """
 
 from __future__ import annotations
@@ -14,17 +12,12 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import asdict
 from typing import Any, Literal
 
-from psycopg_pool import AsyncConnectionPool
-
 from receiver.adapters.demo.cards import FileCards
-from receiver.adapters.embedder.openai import OpenAIEmbedder
 from receiver.adapters.facts.gather import GatherFacts
-from receiver.adapters.forge.local import LocalForge
-from receiver.adapters.forge.settings import LocalForgeSettings
+from receiver.adapters.forge.secret import webhook_secret
 from receiver.adapters.notify.log import LogNotifier
 from receiver.adapters.planner.rules import RulesPlanner
 from receiver.adapters.planner.tiers import TieredPlanner
@@ -32,24 +25,12 @@ from receiver.adapters.proof.sources import Sources
 from receiver.adapters.repo.git import OpsRepository
 from receiver.adapters.runner.ansible import AnsibleRunner
 from receiver.adapters.signature.sshsig import SshSignatures
-from receiver.adapters.store.access import PostgresAccess
-from receiver.adapters.store.archive import PostgresArchive
-from receiver.adapters.store.cases import PostgresCases
-from receiver.adapters.store.deliveries import PostgresDeliveries
-from receiver.adapters.store.desk import PostgresDesk
-from receiver.adapters.store.embedded import dsn_of
 from receiver.adapters.store.heartbeat import Heartbeats
-from receiver.adapters.store.inbox import PostgresInbox
 from receiver.adapters.store.ledger import PostgresLedger
-from receiver.adapters.store.locks import PostgresLocks
-from receiver.adapters.store.memory import PostgresMemory
-from receiver.adapters.store.notebook import PostgresNotebook
-from receiver.adapters.store.pool import open_pool
 from receiver.adapters.store.pulse import PostgresPulse
 from receiver.adapters.store.purse import PostgresPurse
-from receiver.adapters.store.runs import PostgresRuns
 from receiver.adapters.store.space import check_space
-from receiver.adapters.store.vectors import Vectors
+from receiver.adapters.store.watchbook import PostgresWatchbook
 from receiver.adapters.telemetry.metrics import Metrics, Snapshot
 from receiver.config import Settings, explained
 from receiver.doctor import examine
@@ -59,121 +40,29 @@ from receiver.domain.history import Past
 from receiver.domain.outcome import Role
 from receiver.domain.quorum import NAMESPACE
 from receiver.domain.run import Job, RunEvent, RunResult
-from receiver.doors import Doors
 from receiver.errors import Broken, Retry
+from receiver.forges import bot_of, repository_of
+from receiver.office import Office, Store, SystemClock, dsn, open_office
 from receiver.pipeline import Ports
 from receiver.planners import open_planner, tiers_of
 from receiver.ports import Receipt
 from receiver.preview import NO_CASE, Previewer, Recall
 from receiver.starter import instance_id
+from receiver.watch import Rounds, Watch
 from receiver.web import server
 from receiver.web.app import create_app
 from receiver.web.hooks.commit import GroupCommit
 from receiver.web.notices import Notices
-from receiver.web.parts import Parts
+from receiver.web.parts import Hooked, Parts
 from receiver.worker import Worker
 
 VERSION = "0.1.0"
 _ALIVE_SECONDS = 15.0
 _DAY_SECONDS = 86400.0
+#: how soon a webhook is heard of
+_LISTEN_SECONDS = 0.5
 #: how soon a new case has its vector, and an embedder that is down is asked again
 _EMBED_SECONDS = 15.0
-
-
-class SystemClock:
-    """The Clock port: this machine's time."""
-
-    def now(self) -> datetime:
-        """Aware, in UTC."""
-        return datetime.now(UTC)
-
-
-@dataclass(frozen=True)
-class Store:
-    """Everything that is kept in PostgreSQL."""
-
-    pool: AsyncConnectionPool[Any]
-    access: PostgresAccess
-    archive: PostgresArchive
-    desk: PostgresDesk
-    ledger: PostgresLedger
-    cases: PostgresCases
-    runs: PostgresRuns
-    locks: PostgresLocks
-    memory: PostgresMemory
-    notebook: PostgresNotebook
-    inbox: PostgresInbox
-    deliveries: PostgresDeliveries
-    heartbeats: Heartbeats
-
-
-@dataclass(frozen=True)
-class Office:
-    """The store, the ops repository, the forge, and the acts of people."""
-
-    store: Store
-    repo: OpsRepository
-    forge: LocalForge
-    doors: Doors
-
-
-def _dsn(settings: Settings) -> str:
-    return settings.database.url.get_secret_value() or dsn_of(settings.data_dir)
-
-
-@asynccontextmanager
-async def open_store(settings: Settings) -> AsyncIterator[Store]:
-    """The store of a data directory whose database runs."""
-    async with open_pool(_dsn(settings)) as pool, _vectors(settings, pool) as vectors:
-        drop = {source.name: frozenset(source.drop_labels) for source in settings.sources}
-        yield Store(
-            pool=pool,
-            access=PostgresAccess(pool),
-            archive=PostgresArchive(pool),
-            desk=PostgresDesk(pool),
-            ledger=PostgresLedger(pool),
-            cases=PostgresCases(pool),
-            runs=PostgresRuns(pool),
-            locks=PostgresLocks(pool),
-            memory=PostgresMemory(pool, vectors),
-            notebook=PostgresNotebook(pool),
-            inbox=PostgresInbox(pool, drop_labels=drop),
-            deliveries=PostgresDeliveries(pool),
-            heartbeats=Heartbeats(pool),
-        )
-
-
-@asynccontextmanager
-async def _vectors(settings: Settings, pool: AsyncConnectionPool[Any]) -> AsyncIterator[Vectors | None]:
-    """With an embedder, what it adds to recall."""
-    chosen = settings.memory.embedder
-    if not chosen.base_url:
-        yield None
-        return
-    embedder = OpenAIEmbedder(chosen)
-    try:
-        yield Vectors(pool, embedder, batch=chosen.batch, least_similarity=chosen.least_similarity)
-    finally:
-        await embedder.aclose()
-
-
-@asynccontextmanager
-async def open_office(settings: Settings) -> AsyncIterator[Office]:
-    """The office of a data directory that was initialised."""
-    async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(open_store(settings))
-        repo = OpsRepository(settings.repo, store.ledger.adopted)
-        stack.push_async_callback(repo.close)
-        forge = LocalForge(
-            store.pool,
-            repo,
-            LocalForgeSettings(base=settings.repo.base, url_template=f"{settings.web.url}/proposals/{{number}}"),
-        )
-        doors = Doors(
-            archive=store.archive, desk=store.desk, review=forge, forge=forge, repo=repo,
-            signatures=SshSignatures(NAMESPACE), acceptances=store.desk, clock=SystemClock(),
-        )  # fmt: skip
-        yield Office(store=store, repo=repo, forge=forge, doors=doors)
 
 
 async def serve(settings: Settings) -> None:
@@ -186,7 +75,7 @@ async def serve(settings: Settings) -> None:
         await store.inbox.connect(names)
         await store.ledger.appear(instance_id(settings.data_dir))
         metrics = Metrics()
-        pulse = PostgresPulse(_dsn(settings))
+        pulse = PostgresPulse(dsn(settings))
         listening_to = asyncio.create_task(pulse.run())
         parts = Parts(
             commit=GroupCommit(store.inbox),
@@ -211,6 +100,7 @@ async def serve(settings: Settings) -> None:
             new_token=lambda name, actor: store.access.create_token(name, "alerts:write", created_by=actor),
             hosts=settings.web.names,
             version=VERSION,
+            hooked=_hooked(settings, store, metrics),
             stop=stop,
         )
         try:
@@ -218,6 +108,19 @@ async def serve(settings: Settings) -> None:
         finally:
             listening_to.cancel()
             await asyncio.gather(listening_to, return_exceptions=True)
+
+
+def _hooked(settings: Settings, store: Store, metrics: Metrics) -> Hooked | None:
+    """The forge whose webhooks are listened to."""
+    if not settings.forge.is_remote:
+        return None
+    return Hooked(
+        kind=settings.forge.kind,
+        repository=repository_of(settings),
+        secret=lambda: webhook_secret(settings.forge),
+        deliveries=store.deliveries,
+        counted=lambda what: metrics.forge_hooks.labels(what).inc(),
+    )
 
 
 async def _waiting(repo: OpsRepository) -> int:
@@ -261,6 +164,8 @@ async def work(settings: Settings, roles: Sequence[Role], site: str = "") -> Non
             instance=instance,
             base=settings.repo.base,
             prefix=settings.repo.prefix,
+            bot=bot_of(settings),
+            repository=repository_of(settings),
         )
         name = f"{socket.gethostname()}-{os.getpid()}"
         worker = Worker(
@@ -285,9 +190,23 @@ def upkeep(office: Office) -> list[tuple[float, Callable[[], Awaitable[object]]]
     chores: list[tuple[float, Callable[[], Awaitable[object]]]]
     chores = [(_ALIVE_SECONDS, office.store.locks.sweep), (_DAY_SECONDS, office.repo.sweep)]
     chores += [(_DAY_SECONDS, office.store.deliveries.sweep)]
+    if office.settings.forge.is_remote:
+        chores.append((_LISTEN_SECONDS, rounds_of(office).tick))
     if office.store.memory.vectors is not None:
         chores.append((_EMBED_SECONDS, office.store.memory.vectors.catch_up))
     return chores
+
+
+def rounds_of(office: Office) -> Rounds:
+    """What looks at the forge between the cases."""
+    store, settings = office.store, office.settings
+    watch = Watch(
+        forge=office.forge, hosting=office.forge, repo=office.repo, branches=office.repo, adoption=office.repo,
+        archive=store.archive, desk=store.desk, ledger=store.ledger, book=PostgresWatchbook(store.pool),
+        notifier=LogNotifier(), clock=SystemClock(), base=settings.repo.base, bot=bot_of(settings),
+        repository=repository_of(settings), prefix=settings.repo.prefix,
+    )  # fmt: skip
+    return Rounds(watch, store.deliveries, settings.forge.poll_seconds)
 
 
 @asynccontextmanager

@@ -20,6 +20,7 @@ from receiver.config import explained, load
 from receiver.domain.case import Proposed
 from receiver.domain.finding import Finding
 from receiver.domain.outcome import Role, Verdict
+from receiver.office import Office, SystemClock, open_office
 from receiver.pipeline import Ports, advance, event_of, role_of
 from receiver.ports import Receipt
 from receiver.testing.outside import FakeFacts, FakeNotifier, FakeProof, FakeRunner
@@ -29,7 +30,7 @@ from receiver.web.app import create_app
 from receiver.web.hooks.commit import GroupCommit
 from receiver.web.notices import Notices
 from receiver.web.parts import Parts
-from receiver.wiring import Office, SystemClock, open_office, previews
+from receiver.wiring import previews
 from tests.unit.test_pipeline import FILES, alert
 
 URL = "http://127.0.0.1:8090"

@@ -17,7 +17,7 @@ from receiver.errors import Invalid, Refused, Unavailable
 
 if TYPE_CHECKING:
     from receiver.config import Settings
-    from receiver.wiring import Office, Store
+    from receiver.office import Office, Store
 
 
 def settings(listen: str | None = None) -> Settings:
@@ -54,9 +54,9 @@ def existing(listen: str | None = None) -> Settings:
 async def store() -> AsyncIterator[Store]:
     """What happened."""
     found = _running(existing())
-    from receiver import wiring
+    from receiver import office as offices
 
-    async with wiring.open_store(found) as opened:
+    async with offices.open_store(found) as opened:
         yield opened
 
 
@@ -64,9 +64,9 @@ async def store() -> AsyncIterator[Store]:
 async def office() -> AsyncIterator[Office]:
     """What happened, what was approved, and the acts of people."""
     found = _running(existing())
-    from receiver import wiring
+    from receiver import office as offices
 
-    async with wiring.open_office(found) as opened:
+    async with offices.open_office(found) as opened:
         yield opened
 
 

@@ -16,8 +16,8 @@ from receiver.errors import Refused
 
 if TYPE_CHECKING:
     from receiver.domain.revision import Revision
+    from receiver.office import Office
     from receiver.preview import Preview
-    from receiver.wiring import Office
 
 
 def register(app: typer.Typer) -> None:

@@ -19,7 +19,7 @@ from receiver.cli.open import settings
 from receiver.errors import Refused
 
 if TYPE_CHECKING:
-    from receiver.wiring import Store
+    from receiver.office import Store
 
 SCOPES = ("read", "alerts:write", "dispatch", "admin")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -63,10 +63,11 @@ def register(app: typer.Typer) -> None:
 
 @asynccontextmanager
 async def _borrowed() -> AsyncIterator[Store]:
-    from receiver import starter, wiring
+    from receiver import office as offices
+    from receiver import starter
 
     found = settings()
-    async with starter.database(found), wiring.open_store(found) as store:
+    async with starter.database(found), offices.open_store(found) as store:
         yield store
 
 
@@ -121,11 +122,12 @@ async def _revoke(name: str) -> None:
 
 
 async def _link(person: str) -> None:
-    from receiver import starter, wiring
+    from receiver import office as offices
+    from receiver import starter
     from receiver.cli.people import named
 
     found = settings()
-    async with starter.database(found), wiring.open_office(found) as office:
+    async with starter.database(found), offices.open_office(found) as office:
         who = named(await office.doors.policy(), person).name
         secret = await office.store.access.create_setup_link(who)
     url = f"{found.web.url}/setup?t={secret}"

@@ -35,8 +35,8 @@ from receiver.adapters.repo.creation import create_ops_repository
 from receiver.config import Settings, load
 from receiver.demo import files
 from receiver.errors import Refused, Unavailable
+from receiver.office import Office, SystemClock, open_office
 from receiver.starter import os_user, prepare
-from receiver.wiring import Office, SystemClock, open_office
 
 PREFIX = "gitmedic-demo-"
 #: as root PostgreSQL's own user must be able to enter the place; /tmp may be a user's own

@@ -6,7 +6,7 @@ person must act, and nothing else.
 
 from __future__ import annotations
 
-from receiver.ports.approved import Adoption, Branches, Forge, Hosting, Repo, Signatures, Watchbook
+from receiver.ports.approved import Adoption, Branches, Forge, Hosting, Repo, Signatures, Turn, Watchbook
 from receiver.ports.happened import (
     Cases,
     Chronicle,
@@ -67,5 +67,6 @@ __all__ = [
     "Signatures",
     "Spent",
     "Token",
+    "Turn",
     "Watchbook",
 ]

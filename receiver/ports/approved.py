@@ -9,6 +9,7 @@ from typing import Protocol
 from receiver.domain.forge import Account, Marks, Opening, Posture, PullRequest
 from receiver.domain.landing import Brought, Landing, Trees
 from receiver.domain.proposal import Proposal
+from receiver.domain.record import Record
 from receiver.domain.revision import Pending, Revision
 
 
@@ -97,14 +98,21 @@ class Adoption(Protocol):
         """Whether these commits of the base brought exactly the content that this head of a pull request showed."""
 
 
+class Turn(Record):
+    """The right to look at the forge."""
+
+    since: datetime | None  #: up to when everything was seen; None: never looked
+    at: datetime  #: now, by the database's clock
+
+
 class Watchbook(Protocol):
     """What was already looked at on the forge."""
 
-    async def since(self, repository: str) -> datetime | None:
-        """Up to when everything was seen."""
+    async def begin(self, repository: str, seconds: float) -> Turn | None:
+        """Take the turn to look, for so long at most; None while somebody else has it."""
 
-    async def polled(self, repository: str, at: datetime) -> None:
-        """Everything was seen up to then."""
+    async def done(self, repository: str, at: datetime | None) -> None:
+        """Give the turn back; everything was seen up to `at`. None: it was not."""
 
     async def seen(self, repository: str, number: int, head_sha: str) -> bool:
         """Whether this head of a person's pull request was looked at."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha1
 
 from receiver.domain.forge import Account, Marks, Opening, Posture, PullRequest, Review, bot_account, person_account
@@ -17,7 +17,7 @@ from receiver.domain.proposal import Proposal
 from receiver.domain.revision import Pending, Revision
 from receiver.errors import Conflict, Invalid, Refused, Unavailable
 from receiver.identity import usual_id
-from receiver.ports import Clock
+from receiver.ports import Clock, Turn
 
 _ENTERS = ("tasks", "templates", "files", "vars")
 _ENTERS_ROLE = (*_ENTERS, "handlers", "defaults", "meta")
@@ -203,18 +203,26 @@ class FakeAdoption:
 class FakeWatchbook:
     """The Watchbook port."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self.at: dict[str, datetime] = {}
+        self.until: dict[str, datetime] = {}
         self.kept: dict[tuple[str, int, str], tuple[str | None, str]] = {}
         self.known: set[str] = set()
 
-    async def since(self, repository: str) -> datetime | None:
-        """As polled."""
-        return self.at.get(repository)
+    async def begin(self, repository: str, seconds: float) -> Turn | None:
+        """One at a time."""
+        now = self._clock.now()
+        if self.until.get(repository, now) > now:
+            return None
+        self.until[repository] = now + timedelta(seconds=seconds)
+        return Turn(since=self.at.get(repository), at=now)
 
-    async def polled(self, repository: str, at: datetime) -> None:
+    async def done(self, repository: str, at: datetime | None) -> None:
         """Never back."""
-        self.at[repository] = max(at, self.at.get(repository, at))
+        self.until.pop(repository, None)
+        if at is not None:
+            self.at[repository] = max(at, self.at.get(repository, at))
 
     async def seen(self, repository: str, number: int, head_sha: str) -> bool:
         """As kept."""
@@ -223,7 +231,6 @@ class FakeWatchbook:
     async def keep(self, repository: str, number: int, head_sha: str, *, case: str | None, why: str) -> None:
         """The first word stays."""
         self.kept.setdefault((repository, number, head_sha), (case, why))
-        self.known |= {case} if case else set()
 
     async def is_known(self, run: str, case: str) -> bool:
         """As kept; an id that is none counts as used."""

@@ -20,7 +20,7 @@ from receiver.demo import cards, rig
 from receiver.domain.case import Closed
 from receiver.domain.outcome import Outcome
 from receiver.errors import GitmedicError
-from receiver.wiring import Office, open_office
+from receiver.office import Office, open_office
 from tests.acceptance.test_run_kills import attempts, demo, ended, proposed, until
 from tests.machine import free_port
 

@@ -23,8 +23,8 @@ import pytest
 from receiver.adapters.store.embedded import EmbeddedPostgres
 from receiver.adapters.store.migrate import migrate
 from receiver.config import load
+from receiver.office import open_store
 from receiver.starter import begin, prepare
-from receiver.wiring import open_store
 from tests.machine import free_port
 
 KILLS = 20

@@ -6,9 +6,9 @@ from datetime import timedelta, timezone
 
 import pytest
 
+from receiver.office import SystemClock
 from receiver.ports import Clock
 from receiver.testing.clock import FakeClock
-from receiver.wiring import SystemClock
 
 ELSEWHERE = timezone(timedelta(hours=5))
 

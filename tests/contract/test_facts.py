@@ -16,10 +16,10 @@ from receiver.domain.alert import Alert
 from receiver.domain.entity import Entity
 from receiver.domain.fact import Fact
 from receiver.domain.inventory import Host, Inventory
+from receiver.office import SystemClock
 from receiver.ports import Facts
 from receiver.testing.clock import FakeClock
 from receiver.testing.outside import FakeFacts
-from receiver.wiring import SystemClock
 
 pytestmark = pytest.mark.anyio
 ENTITY = Entity(kind="host", name="web1", host="web1", site="home")

@@ -18,9 +18,9 @@ from receiver.domain.inventory import Host, Inventory
 from receiver.domain.outcome import Verdict
 from receiver.domain.playbook import VerifyQuery
 from receiver.domain.proof import Baseline
+from receiver.office import SystemClock
 from receiver.ports import Proof
 from receiver.testing.outside import FakeProof
-from receiver.wiring import SystemClock
 from tests.fix_prometheus import Exporter, Prometheus
 
 pytestmark = pytest.mark.anyio

@@ -121,7 +121,7 @@ def test_every_guard_is_still_where_it_is_taken_out() -> None:
 
 
 def test_ports_stay_small() -> None:
-    shown = {"Archive": 7, "Runs": 7, "Access": 4, "Desk": 4}
+    shown = {"Archive": 7, "Runs": 7, "Access": 4, "Desk": 5}
     for name, methods in PORTS.items():
         assert len(methods) <= shown.get(name, 5), f"{name} has {len(methods)} methods"
 

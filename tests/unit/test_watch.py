@@ -38,7 +38,7 @@ class Place:
     def __init__(self) -> None:
         self.world = world = World({**FILES, "policy.yml": POLICY}, RulesPlanner())
         self.desk = FakeDesk(world.clock, world.cases, world.runs)
-        self.adoption, self.book = FakeAdoption(world.repo), FakeWatchbook()
+        self.adoption, self.book = FakeAdoption(world.repo), FakeWatchbook(world.clock)
         self.watch = Watch(
             forge=world.forge, hosting=world.forge, repo=world.repo, branches=world.repo, adoption=self.adoption,
             archive=FakeArchive(world.cases, FakeLogs(world.runs), FakeInbox(world.clock, world.cases)), desk=self.desk,
@@ -185,10 +185,7 @@ async def test_a_lost_webhook_is_made_good(place: Place):
     assert isinstance(place.world.case(id_), Proposed)
     await place.watch.look()
     await place.world.settle()
-    assert isinstance(place.world.case(id_), Approved | Closed) or place.world.case(id_).kind in (
-        "executed",
-        "verified",
-    )
+    assert place.world.case(id_).kind in ("executed", "verified", "closed")
 
 
 # --- adopted revisions (rule S4)

@@ -11,6 +11,7 @@ from psycopg_pool import AsyncConnectionPool
 from receiver.adapters.store.pool import translated
 from receiver.adapters.store.queries import load
 from receiver.identity import usual_id
+from receiver.ports import Turn
 
 SQL = load("watchbook")
 
@@ -21,14 +22,14 @@ class PostgresWatchbook:
     def __init__(self, pool: AsyncConnectionPool[Any]) -> None:
         self._pool = pool
 
-    async def since(self, repository: str) -> datetime | None:
-        """Up to when everything was seen."""
-        rows = await self._rows("since", repository=repository)
-        return rows[0]["since"] if rows else None
+    async def begin(self, repository: str, seconds: float) -> Turn | None:
+        """Take the turn to look, for so long at most; None while somebody else has it."""
+        rows = await self._rows("begin", repository=repository, seconds=seconds)
+        return Turn(**rows[0]) if rows else None
 
-    async def polled(self, repository: str, at: datetime) -> None:
-        """Everything was seen up to then; never back."""
-        await self._rows("polled", repository=repository, at=at)
+    async def done(self, repository: str, at: datetime | None) -> None:
+        """Give the turn back; everything was seen up to `at`, never back. None: it was not."""
+        await self._rows("done", repository=repository, at=at)
 
     async def seen(self, repository: str, number: int, head_sha: str) -> bool:
         """Whether this head of a person's pull request was looked at."""

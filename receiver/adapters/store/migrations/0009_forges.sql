@@ -61,10 +61,11 @@ CREATE TABLE forge_deliveries (
 );
 CREATE INDEX forge_deliveries_after ON forge_deliveries (after_sha) WHERE after_sha IS NOT NULL;
 
--- Since when the poller has seen everything.
+-- Until when everything on the forge was seen, and whose turn it is to look.
 CREATE TABLE forge_polls (
-    repository text PRIMARY KEY,
-    since      timestamptz NOT NULL
+    repository    text PRIMARY KEY,
+    since         timestamptz,
+    looking_until timestamptz
 );
 
 -- Pull requests of people that bring a run file, as far as they were looked at.

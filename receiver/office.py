@@ -1,0 +1,137 @@
+"""The office: everything that is kept, what was approved, the forge, and the acts of people.
+
+open_store   what happened                       for every command
+open_office  and what was approved, and people   for those who decide
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from psycopg_pool import AsyncConnectionPool
+
+from receiver.adapters.embedder.openai import OpenAIEmbedder
+from receiver.adapters.repo.git import OpsRepository
+from receiver.adapters.signature.sshsig import SshSignatures
+from receiver.adapters.store.access import PostgresAccess
+from receiver.adapters.store.archive import PostgresArchive
+from receiver.adapters.store.cases import PostgresCases
+from receiver.adapters.store.deliveries import PostgresDeliveries
+from receiver.adapters.store.desk import PostgresDesk
+from receiver.adapters.store.embedded import dsn_of
+from receiver.adapters.store.heartbeat import Heartbeats
+from receiver.adapters.store.inbox import PostgresInbox
+from receiver.adapters.store.ledger import PostgresLedger
+from receiver.adapters.store.locks import PostgresLocks
+from receiver.adapters.store.memory import PostgresMemory
+from receiver.adapters.store.notebook import PostgresNotebook
+from receiver.adapters.store.pool import open_pool
+from receiver.adapters.store.runs import PostgresRuns
+from receiver.adapters.store.vectors import Vectors
+from receiver.config import Settings
+from receiver.domain.quorum import NAMESPACE
+from receiver.doors import Doors
+from receiver.forges import AnyForge, ForgeGit, open_forge, remote_of, repository_of
+
+
+class SystemClock:
+    """The Clock port: this machine's time."""
+
+    def now(self) -> datetime:
+        """Aware, in UTC."""
+        return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Store:
+    """Everything that is kept in PostgreSQL."""
+
+    pool: AsyncConnectionPool[Any]
+    access: PostgresAccess
+    archive: PostgresArchive
+    desk: PostgresDesk
+    ledger: PostgresLedger
+    cases: PostgresCases
+    runs: PostgresRuns
+    locks: PostgresLocks
+    memory: PostgresMemory
+    notebook: PostgresNotebook
+    inbox: PostgresInbox
+    deliveries: PostgresDeliveries
+    heartbeats: Heartbeats
+
+
+@dataclass(frozen=True)
+class Office:
+    """The store, the ops repository, the forge, and the acts of people."""
+
+    settings: Settings
+    store: Store
+    repo: OpsRepository
+    forge: AnyForge
+    doors: Doors
+
+
+def dsn(settings: Settings) -> str:
+    """Where the database of these settings answers."""
+    return settings.database.url.get_secret_value() or dsn_of(settings.data_dir)
+
+
+@asynccontextmanager
+async def open_store(settings: Settings) -> AsyncIterator[Store]:
+    """The store of a data directory whose database runs."""
+    async with open_pool(dsn(settings)) as pool, _vectors(settings, pool) as vectors:
+        drop = {source.name: frozenset(source.drop_labels) for source in settings.sources}
+        yield Store(
+            pool=pool,
+            access=PostgresAccess(pool),
+            archive=PostgresArchive(pool),
+            desk=PostgresDesk(pool),
+            ledger=PostgresLedger(pool),
+            cases=PostgresCases(pool),
+            runs=PostgresRuns(pool),
+            locks=PostgresLocks(pool),
+            memory=PostgresMemory(pool, vectors),
+            notebook=PostgresNotebook(pool),
+            inbox=PostgresInbox(pool, drop_labels=drop),
+            deliveries=PostgresDeliveries(pool),
+            heartbeats=Heartbeats(pool),
+        )
+
+
+@asynccontextmanager
+async def _vectors(settings: Settings, pool: AsyncConnectionPool[Any]) -> AsyncIterator[Vectors | None]:
+    """With an embedder, what it adds to recall."""
+    chosen = settings.memory.embedder
+    if not chosen.base_url:
+        yield None
+        return
+    embedder = OpenAIEmbedder(chosen)
+    try:
+        yield Vectors(pool, embedder, batch=chosen.batch, least_similarity=chosen.least_similarity)
+    finally:
+        await embedder.aclose()
+
+
+@asynccontextmanager
+async def open_office(settings: Settings) -> AsyncIterator[Office]:
+    """The office of a data directory that was initialised."""
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(open_store(settings))
+        dialect = remote_of(settings)
+        if dialect is not None:
+            stack.push_async_callback(dialect.aclose)
+        upstream = ForgeGit(settings.forge, dialect) if dialect is not None else None
+        repo = OpsRepository(settings.repo, store.ledger.adopted, upstream)
+        stack.push_async_callback(repo.close)
+        forge = open_forge(settings, store.pool, repo, dialect)
+        doors = Doors(
+            archive=store.archive, desk=store.desk, review=forge, forge=forge, repo=repo,
+            signatures=SshSignatures(NAMESPACE), acceptances=store.desk, clock=SystemClock(),
+            repository=repository_of(settings),
+        )  # fmt: skip
+        yield Office(settings=settings, store=store, repo=repo, forge=forge, doors=doors)
