@@ -22,6 +22,8 @@ from receiver.ports import Forge, Hosting, Proof
 
 #: how often an open proposal is looked at without being woken
 POLL_SECONDS = 20.0
+#: a forge that is still working something out has done so in a moment
+SETTLE_SECONDS = 2.0
 #: asked again, with the source, by the clearance just before the start
 _AT_MERGE = tuple(row for row in APPROVAL if "source" not in row.needs and row.name != "in_the_way")
 
@@ -40,7 +42,8 @@ async def approve(
     if no is not None:
         row, why = no
         if row.fails_as is None:
-            raise Retry(f"merged, but {why}", after_seconds=POLL_SECONDS, tell=row.name == "posture")
+            seconds = SETTLE_SECONDS if row.name == "settled" else POLL_SECONDS
+            raise Retry(f"merged, but {why}", after_seconds=seconds, tell=row.name == "posture")
         return case.end(row.fails_as, why, reason=row.name)
     return case.become(Approved, approval=_approval(merge, pull))
 
@@ -96,6 +99,8 @@ async def _while_open(case: Proposed, merge: Merge, *, forge: Forge, proof: Proo
     if silent:
         raise Retry(silent, after_seconds=POLL_SECONDS, tell=True)
     required = still_required(merge)
+    if merge.pull_request is not None and merge.pull_request.settling:
+        raise Retry(required[0], after_seconds=SETTLE_SECONDS)
     if cannot_run(merge):
         raise Retry(f"it will not run as it is: {required[0]}", after_seconds=POLL_SECONDS, tell=True)
     raise Retry(f"needs you: {required[0] if required else 'merge it'}", after_seconds=POLL_SECONDS)

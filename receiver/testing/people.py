@@ -74,7 +74,7 @@ class FakeInbox:
     def _wake(self, case: str | None) -> None:
         row = self._cases.rows.get(case or "")
         if row is not None and row.case.kind in ("proposed", "executed"):
-            row.due_at = self._clock.now()
+            row.due_at, row.woken = self._clock.now(), True
 
 
 class FakeAccess:
@@ -126,13 +126,13 @@ class FakeDesk:
             return
         self._cases.told(case, event)
         if wake and row.closed_at is None:
-            row.due_at = self._clock.now()
+            row.due_at, row.woken = self._clock.now(), True
 
     async def wake(self, case: str) -> None:
         """Due now; a closed case is not woken."""
         row = self._cases.rows.get(case)
         if row is not None and row.closed_at is None:
-            row.due_at = self._clock.now()
+            row.due_at, row.woken = self._clock.now(), True
 
     async def cancel(self, run: str, actor: str) -> bool:
         """Every attempt of this run that has no end."""
@@ -171,7 +171,7 @@ class FakeDeliveries:
         for row in self._cases.rows.values():
             proposal = getattr(row.case, "proposal", None)
             if row.case.kind == "proposed" and proposal is not None and proposal.number == delivery.number:
-                row.due_at = self._clock.now()
+                row.due_at, row.woken = self._clock.now(), True
         return True
 
     async def since(self, forge: str, repository: str, moment: datetime) -> list[Delivery]:

@@ -31,6 +31,7 @@ class Row:
     fence: int = 0
     lease_until: datetime | None = None
     waiting: str = ""
+    woken: bool = False
     closed_at: datetime | None = None
     events: list[Event] = field(default_factory=list)
 
@@ -70,6 +71,7 @@ class FakeCases:
             if row.role in roles and row.due_at is not None and row.due_at <= now and free:
                 revived = row.lease_until is not None
                 row.fence += 1
+                row.woken = False
                 row.lease_until = now + timedelta(seconds=30)
                 return Lease(case=row.case, fence=row.fence, until=row.lease_until, revived=revived)
         return None
@@ -100,7 +102,8 @@ class FakeCases:
         if row.fence != lease.fence:
             return False
         is_news = row.waiting != why
-        row.due_at = at or self._clock.now() + timedelta(seconds=after_seconds)
+        later = at or self._clock.now() + timedelta(seconds=after_seconds)
+        row.due_at = self._clock.now() if row.woken else later
         row.lease_until, row.waiting = None, why
         if is_news:
             self.told(lease.case.id, Event(kind="case.waiting", actor="system", text=why))

@@ -26,6 +26,7 @@ from receiver.errors import Conflict, Retry
 from receiver.identity import new_id
 from receiver.ports import Clearance, Event
 from receiver.testing.clock import FakeClock
+from receiver.testing.people import FakeDesk
 from receiver.testing.store import FakeCases, FakeLedger, FakeLocks, FakeRuns
 from tests.unit.test_pipeline import alert
 
@@ -44,6 +45,7 @@ class Place:
     ledger: Any
     runs: Any
     locks: Any
+    waker: Any = None
 
     async def open(self) -> Planned:
         """A case that a person began."""
@@ -55,13 +57,15 @@ class Place:
 
 async def postgres(request: pytest.FixtureRequest, stack: AsyncExitStack) -> Place:
     pool = await stack.enter_async_context(open_pool(request.getfixturevalue("database")))
-    return Place(PostgresCases(pool), PostgresDesk(pool), PostgresLedger(pool), PostgresRuns(pool), PostgresLocks(pool))
+    desk = PostgresDesk(pool)
+    return Place(PostgresCases(pool), desk, PostgresLedger(pool), PostgresRuns(pool), PostgresLocks(pool), desk)
 
 
 async def fake(request: pytest.FixtureRequest, stack: AsyncExitStack) -> Place:
     clock = FakeClock()
     cases = FakeCases(clock)
-    return Place(cases, cases, FakeLedger(clock, cases), FakeRuns(cases), FakeLocks())
+    runs = FakeRuns(cases)
+    return Place(cases, cases, FakeLedger(clock, cases), runs, FakeLocks(), FakeDesk(clock, cases, runs))
 
 
 MAKERS: list[Callable[[pytest.FixtureRequest, AsyncExitStack], Awaitable[Place]]] = [postgres, fake]
@@ -165,3 +169,14 @@ async def test_locks_are_all_or_none(place: Place) -> None:
     await place.locks.free(first)
     assert await place.locks.take(second, case.id, ["host:b"]) is None
     await asyncio.sleep(0)
+
+
+async def test_a_reason_to_look_that_comes_while_somebody_looks_is_not_lost(place: Place) -> None:
+    case = await place.open()
+    lease = await place.cases.claim(BOTH, "w")
+    await place.waker.wake(case.id)
+    await place.cases.put_off(lease, at=None, after_seconds=3600, why="nothing new")
+    again = await place.cases.claim(BOTH, "w")
+    assert again is not None
+    await place.cases.put_off(again, at=None, after_seconds=3600, why="nothing new")
+    assert await place.cases.claim(BOTH, "w") is None

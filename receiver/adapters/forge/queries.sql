@@ -57,12 +57,16 @@ ORDER BY number DESC LIMIT 500;
 SELECT number FROM pull_requests WHERE merge_sha = %(commit)s;
 
 -- name: forge_comment
-SELECT comment_id, sha256 FROM forge_comments WHERE repository = %(repository)s AND number = %(number)s;
+SELECT comment_id, sha256, marks FROM forge_comments WHERE repository = %(repository)s AND number = %(number)s;
 
 -- name: keep_comment
 INSERT INTO forge_comments (repository, number, comment_id, sha256)
 VALUES (%(repository)s, %(number)s, %(comment_id)s, %(sha256)s)
 ON CONFLICT (repository, number) DO UPDATE SET comment_id = excluded.comment_id, sha256 = excluded.sha256;
+
+-- name: keep_marks
+INSERT INTO forge_comments (repository, number, marks) VALUES (%(repository)s, %(number)s, %(marks)s)
+ON CONFLICT (repository, number) DO UPDATE SET marks = excluded.marks;
 
 -- name: desk_review
 INSERT INTO desk_reviews (repository, number, person, via, head_sha, verdict, signature)

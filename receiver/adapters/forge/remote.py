@@ -165,7 +165,7 @@ class RemoteForge:
         known = await self._one("forge_comment", {"repository": self._repository, "number": number})
         if known is not None and known["sha256"] == digest:
             return
-        id_ = known["comment_id"] if known else None
+        id_ = (known["comment_id"] or None) if known else None
         if id_ is None:
             # written before, and its id was lost with the answer
             id_ = next(iter(await self.dialect.comments_of_ours(number)), None)
@@ -174,8 +174,13 @@ class RemoteForge:
         await self._execute("keep_comment", values)
 
     async def mark(self, number: int, marks: Marks) -> None:
-        """Set our labels and the status of its head."""
-        await self.dialect.mark(number, marks)
+        """Set our labels and the status of its head; the same again costs no request."""
+        digest = sha256(marks.model_dump_json().encode()).hexdigest()
+        key = {"repository": self._repository, "number": number}
+        known = await self._one("forge_comment", key)
+        if known is None or known["marks"] != digest:
+            await self.dialect.mark(number, marks)
+            await self._execute("keep_marks", key | {"marks": digest})
 
     async def close(self, number: int, text: str) -> None:
         """Say why, then close it unmerged."""

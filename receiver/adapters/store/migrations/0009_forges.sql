@@ -7,13 +7,16 @@ ALTER TABLE pull_requests
 
 -- The name of the row that ended a case, beside its outcome.
 ALTER TABLE cases ADD COLUMN reason text;
+-- A reason to look that comes while somebody looks: what was read may be older than it.
+ALTER TABLE cases ADD COLUMN woken boolean NOT NULL DEFAULT false;
 
 -- The one comment of ours on each, by the forge's own id, and the digest of what it says.
 CREATE TABLE forge_comments (
     repository text NOT NULL,
     number     integer NOT NULL,
-    comment_id text NOT NULL,
-    sha256     text NOT NULL,
+    comment_id text NOT NULL DEFAULT '',
+    sha256     text NOT NULL DEFAULT '',
+    marks      text NOT NULL DEFAULT '',  -- digest of the labels and the status that we set last
     PRIMARY KEY (repository, number)
 );
 

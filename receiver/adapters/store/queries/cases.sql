@@ -8,7 +8,7 @@ WITH next AS (
     FOR UPDATE SKIP LOCKED
 )
 UPDATE cases SET lease_until = now() + make_interval(secs => %(seconds)s), worker = %(worker)s,
-                 fence = fence + 1
+                 fence = fence + 1, woken = false
 FROM next WHERE cases.id = next.id
 RETURNING cases.body, cases.fence, cases.lease_until, next.revived;
 
@@ -46,11 +46,12 @@ RETURNING seq;
 -- name: put_off
 -- Waiting changes nothing but the due time; a new reason becomes an event, the same one again does not.
 WITH before AS (
-    SELECT id, waiting FROM cases WHERE id = %(id)s AND fence = %(fence)s FOR UPDATE
+    SELECT id, waiting, woken FROM cases WHERE id = %(id)s AND fence = %(fence)s FOR UPDATE
 ),
 waits AS (
     UPDATE cases SET
-        due_at = coalesce(%(at)s, now() + make_interval(secs => %(seconds)s)),
+        due_at = CASE WHEN before.woken THEN now()
+                      ELSE coalesce(%(at)s, now() + make_interval(secs => %(seconds)s)) END,
         lease_until = NULL, worker = NULL, waits = waits + 1, waiting = %(why)s, updated_at = now(),
         events = events + CASE WHEN before.waiting <> %(why)s THEN 1 ELSE 0 END
     FROM before WHERE cases.id = before.id

@@ -7,8 +7,8 @@ WITH taken AS (
     RETURNING repository, number
 ),
 woken AS (
-    UPDATE cases SET due_at = now() FROM taken
-    WHERE cases.proposal = taken.number AND is_open AND kind = 'proposed' AND due_at > now()
+    UPDATE cases SET due_at = least(due_at, now()), woken = true FROM taken
+    WHERE cases.proposal = taken.number AND is_open AND kind = 'proposed'
 )
 SELECT pg_notify('gitmedic_forge', repository) FROM taken;
 

@@ -11,14 +11,15 @@ FROM opened, jsonb_array_elements(%(events)s) WITH ORDINALITY AS given (event, n
 
 -- name: note
 WITH noted AS (
-    UPDATE cases SET events = events + 1, due_at = CASE WHEN %(wake)s AND is_open THEN now() ELSE due_at END
+    UPDATE cases SET events = events + 1, due_at = CASE WHEN %(wake)s AND is_open THEN now() ELSE due_at END,
+                     woken = woken OR (%(wake)s AND is_open)
     WHERE id = %(case)s RETURNING id, events
 )
 INSERT INTO case_events (case_id, seq, kind, actor, text, data)
 SELECT id, events, %(kind)s, %(actor)s, %(text)s, %(data)s FROM noted;
 
 -- name: wake
-UPDATE cases SET due_at = now() WHERE id = %(case)s AND is_open AND due_at > now();
+UPDATE cases SET due_at = least(due_at, now()), woken = true WHERE id = %(case)s AND is_open;
 
 -- name: cancel
 UPDATE attempts SET cancel_by = %(actor)s

@@ -40,5 +40,5 @@ RETURNING source, fingerprint, starts_at, (xmax = 0) AS is_new,
 
 -- name: wake_resolved
 -- `resolved` proves nothing; it is a reason to look now.
-UPDATE cases SET due_at = now()
-WHERE id = ANY (%(cases)s) AND is_open AND kind IN ('proposed', 'executed') AND due_at > now();
+UPDATE cases SET due_at = least(due_at, now()), woken = true
+WHERE id = ANY (%(cases)s) AND is_open AND kind IN ('proposed', 'executed');
