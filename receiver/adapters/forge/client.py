@@ -64,7 +64,7 @@ class ForgeClient:
         self._writing = asyncio.Lock()
         self._written_at = 0.0
         self._not_before = 0.0
-        self._known: dict[str, tuple[str, Any]] = {}
+        self._known: dict[str, tuple[str, Answer]] = {}
         self._secrets: set[str] = set()
 
     async def aclose(self) -> None:
@@ -93,9 +93,7 @@ class ForgeClient:
         url, query = self._url(path), dict(params or {})
         for _ in range(most):
             answer = await self._read(url, query, doing)
-            if not isinstance(answer.body, list):
-                raise Unavailable(f"{doing}: the answer is no list")
-            found += answer.body
+            found += self._items(answer, doing)
             following = _next_link(answer.headers)
             if following is None:
                 return found
@@ -104,15 +102,30 @@ class ForgeClient:
 
     async def fresh(self, path: str, *, doing: str, params: Mapping[str, Any] | None = None) -> Any:
         """As `get`, by a conditional request: what has not changed is not sent again (RFC 9110, If-None-Match)."""
-        url = self._url(path)
-        key = str(httpx.URL(url, params=dict(params or {})))
-        tag, kept = self._known.get(key, ("", None))
-        answer = await self._read(url, dict(params or {}), doing, tag=tag)
-        if answer.status == 304:
-            return kept
-        if answer.headers.get("etag"):
-            self._known = {key: (answer.headers["etag"], answer.body)}
-        return answer.body
+        return (await self._fresh(path, doing, params)).body
+
+    async def newest(
+        self,
+        path: str,
+        *,
+        doing: str,
+        params: Mapping[str, Any],
+        enough: Callable[[Any], bool],
+        most: int = 5,
+    ) -> list[Any]:
+        """Items of a list that comes newest first, up to one that is `enough`; the first page as `fresh` does it."""
+        found: list[Any] = []
+        answer = await self._fresh(path, doing, params)
+        for page in range(1, most + 1):
+            for item in self._items(answer, doing):
+                if enough(item):
+                    return found
+                found.append(item)
+            following = _next_link(answer.headers)
+            if following is None or page == most:
+                break
+            answer = await self._read(self._own(following, doing), {}, doing)
+        return found
 
     async def write(
         self, method: str, path: str, body: Any, *, doing: str, fine: frozenset[int] = frozenset()
@@ -126,11 +139,29 @@ class ForgeClient:
                 answer = await self._send(method, self._url(path), {}, body, doing)
             finally:
                 self._written_at = time.monotonic()
-        if answer.status < 300 or answer.status in fine:
+        if answer.status < 300 or self._is_fine(answer, fine):
             return answer
         raise self.error(answer, doing)
 
     # --- inside
+
+    @staticmethod
+    def _items(answer: Answer, doing: str) -> list[Any]:
+        if not isinstance(answer.body, list):
+            raise Unavailable(f"{doing}: the answer is no list")
+        return answer.body
+
+    async def _fresh(self, path: str, doing: str, params: Mapping[str, Any] | None) -> Answer:
+        """What was kept keeps its headers too: an answer that says `not modified` names no next page."""
+        url = self._url(path)
+        key = str(httpx.URL(url, params=dict(params or {})))
+        tag, kept = self._known.get(key, ("", None))
+        answer = await self._read(url, dict(params or {}), doing, tag=tag)
+        if answer.status == 304 and kept is not None:
+            return kept
+        if answer.headers.get("etag"):
+            self._known = {key: (answer.headers["etag"], answer)}
+        return answer
 
     async def _read(
         self, url: str, query: dict[str, Any], doing: str, *, fine: frozenset[int] = frozenset(), tag: str = ""
@@ -142,13 +173,18 @@ class ForgeClient:
                 if pause is None or time.monotonic() < self._not_before:
                     raise
             else:
-                if answer.status == 200 or answer.status in fine or (tag and answer.status == 304):
+                if answer.status == 200 or self._is_fine(answer, fine) or (tag and answer.status == 304):
                     return answer
                 error = self.error(answer, doing)
                 if pause is None or answer.status not in _PASSING or time.monotonic() < self._not_before:
                     raise error
             await asyncio.sleep(pause)
         raise Unavailable(doing)
+
+    def _is_fine(self, answer: Answer, fine: frozenset[int]) -> bool:
+        """A limit comes with the status of a refusal, and is none."""
+        is_limit = answer.status in (403, 429) and self._not_before > time.monotonic()
+        return answer.status in fine and not is_limit
 
     async def _send(self, method: str, url: str, query: dict[str, Any], body: Any, doing: str, tag: str = "") -> Answer:
         wait = self._not_before - time.monotonic()

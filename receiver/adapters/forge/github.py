@@ -28,7 +28,6 @@ _STYLES = ("merge", "squash", "rebase")
 #: kinds of activity that put a commit at the tip of a branch
 _PUSHES = frozenset({"push", "force_push", "branch_creation"})
 _PER_PAGE = 100
-_MOST_CHANGED = 500
 
 
 class GitHub:
@@ -166,17 +165,15 @@ class GitHub:
             "base": self._base, "state": "open" if since is None else "all", "sort": "updated", "direction": "desc",
             "per_page": _PER_PAGE,
         }  # fmt: skip
-        found: list[int] = []
-        for page in range(1, _MOST_CHANGED // _PER_PAGE + 1):
-            ask = self._client.fresh if page == 1 else self._client.get
-            place = params if page == 1 else {**params, "page": page}
-            ones = await ask(f"{self._repo}/pulls", doing=doing, params=place)
-            # GitHub's moments have whole seconds: one of the same second may be newer
-            new = [one for one in ones if since is None or utc(one["updated_at"]) >= since.replace(microsecond=0)]
-            found += [one["number"] for one in new if one["number"] not in found]
-            if len(new) < len(ones) or not ones:
-                break
-        return found if since is not None else sorted(found, reverse=True)
+        # GitHub's moments have whole seconds: one of the same second may be newer
+        from_ = since.replace(microsecond=0) if since is not None else None
+        found = await self._client.newest(
+            f"{self._repo}/pulls", doing=doing, params=params,
+            enough=lambda one: from_ is not None and utc(one["updated_at"]) < from_,
+        )  # fmt: skip
+        # one that changes while the pages are read is shown on two of them
+        numbers = list(dict.fromkeys(one["number"] for one in found))
+        return numbers if since is not None else sorted(numbers, reverse=True)
 
     async def behind(self, commit: str) -> int | None:
         """The merged pull request of a commit: the one whose merge it is, else the one that brought it."""

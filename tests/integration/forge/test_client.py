@@ -264,6 +264,16 @@ async def test_a_limit_in_words_alone(make: Making, script: Scripted):
     assert 55 < caught.value.after_seconds <= 60
 
 
+async def test_a_limit_is_never_an_expected_refusal(make: Making, script: Scripted):
+    for send in (
+        make().write("PUT", "x", {}, doing=DOING, fine=frozenset({403})),
+        make().answer("x", doing=DOING, fine=frozenset({403})),
+    ):
+        script.says(403, {"message": "secondary rate limit"}, retry_after="30")
+        with pytest.raises(Retry):
+            await send
+
+
 @pytest.mark.parametrize("said", ["1e9", "inf", "nan", "-5", "soon"])
 async def test_a_pause_is_believed_for_an_hour_at_most(make: Making, script: Scripted, said: str):
     script.says(429, {}, retry_after=said)
@@ -316,6 +326,23 @@ async def test_what_did_not_change_is_not_sent_again(make: Making, script: Scrip
     script.says(200, [3])
     assert await client.fresh("x", doing=DOING, params={"state": "open"}) == [3]
     assert "if-none-match" not in script.seen[-1][2]
+
+
+async def test_the_newest_of_a_list_up_to_what_is_known(make: Making, script: Scripted):
+    client = make()
+    script.says(200, [9, 8], etag='"a"', link=f'<{script.url}/api/v1/x?page=2>; rel="next"')
+    script.says(200, [7, 6], link=f'<{script.url}/api/v1/x?page=3>; rel="next"')
+    asked = {"doing": DOING, "params": {"sort": "updated"}}
+    assert await client.newest("x", enough=lambda item: item < 7, **asked) == [9, 8, 7]
+    assert len(script.seen) == 2
+    script.says(304)
+    script.says(200, [7])
+    assert await client.newest("x", enough=lambda item: item < 7, **asked) == [9, 8, 7]
+    script.says(304)
+    assert await client.newest("x", enough=lambda item: item < 9, **asked) == [9]
+    script.says(304)
+    assert await client.newest("x", enough=lambda item: False, most=1, **asked) == [9, 8]
+    assert [path for _, path, *_ in script.seen[4:]] == ["/api/v1/x?sort=updated"] * 2
 
 
 async def test_not_modified_is_no_answer_to_a_plain_question(make: Making, script: Scripted):
