@@ -74,9 +74,9 @@ def _bypass(classic: Mapping[str, Any], reviews: Mapping[str, Any] | None, *, by
     """Who may pass a ruleset cannot be read here; the older protection names them."""
     named = (reviews or {}).get("bypass_pull_request_allowances") or {}
     passes = not _enabled(classic, "enforce_admins") or any(named.get(kind) for kind in ("users", "teams", "apps"))
-    if not passes and reviews is not None:
-        return False
-    return None if by_rules else True
+    if by_rules and (passes or reviews is None):
+        return None
+    return passes
 
 
 def _enabled(said: Mapping[str, Any], name: str) -> bool:
