@@ -242,7 +242,7 @@ class Operations:
         sha = gitwork.tip(repository.folder, f"refs/heads/{name}")
         if sha is None:
             raise Denied(404, "Branch not found", "missing")
-        is_protected = classic(repository, name) is not None
+        is_protected = name in repository.protection
         return self.forge.fresh(request, {"name": name, "commit": {"sha": sha}, "protected": is_protected})
 
     def rules(self, request: Request) -> Response:

@@ -19,7 +19,7 @@ from tests.forges import gitwork
 from tests.forges.github import GitHubDouble
 from tests.forges.github_spec import github_spec
 from tests.forges.server import ForgeServer
-from tests.forges.state import Protection, Pull, User
+from tests.forges.state import Denied, Protection, Pull, User
 
 pytestmark = pytest.mark.anyio
 BRANCH = "gitmedic/one"
@@ -279,6 +279,36 @@ async def test_one_that_conflicts_and_one_that_is_not_worked_out_yet(place: Plac
     assert len(place.faults.requests("PUT")) == 2
 
 
+async def test_a_base_that_moved_meanwhile_is_tried_again_later(place: Place, monkeypatch: pytest.MonkeyPatch):
+    pull, _ = await place.opens()
+
+    def moved(*_: Any, **__: Any) -> str:
+        raise Denied(405, "Base branch was modified. Review and try the merge again.")
+
+    monkeypatch.setattr(place.forge, "merge", moved)
+    with pytest.raises(Unavailable, match="Base branch"):
+        await place.dialect.merge(pull.number, pull.head_sha)
+    assert len(place.faults.requests("PUT")) == 1
+
+
+async def test_behind_a_commit_that_is_not_merged_into_the_base_is_nobody(place: Place):
+    pull, theirs = await place.opens()
+    assert await place.dialect.behind(pull.head_sha) is None
+    place.forge.push(place.people["ada"], place.repository, "other", {"o": b"o"})
+    place.forge.retarget(place.people["ada"], theirs, "other")
+    merge = place.forge.merge(place.people["ada"], theirs, "merge")
+    assert await place.dialect.behind(merge) is None
+
+
+async def test_behind_each_commit_that_it_brought(place: Place):
+    pull, theirs = await place.opens()
+    place.forge.push(place.people["ada"], place.repository, BRANCH, {"more": b"x"})
+    place.forge.merge(place.people["ada"], theirs, "rebase")
+    tip = place.tip()
+    below = gitwork.git(place.repository.folder, "rev-parse", f"{tip}^")
+    assert await place.dialect.behind(tip) == await place.dialect.behind(below) == pull.number
+
+
 async def test_a_limit_at_the_merge_is_no_refusal(place: Place):
     pull, _ = await place.opens()
     place.faults.add("PUT", "/merge", "secondary limit", seconds=30)
@@ -351,7 +381,7 @@ async def test_an_older_protection_is_read_by_administrators_alone(place: Place)
     assert (seen.reviews, seen.force_push, seen.admins_bypass, seen.stale_dismissed) == (2, False, True, True)
     rule.admins_bypass, rule.force_push, rule.required_reviews = False, True, 0
     seen = await place.dialect.posture("main")
-    assert (seen.reviews, seen.force_push, seen.admins_bypass) == (0, True, True)
+    assert (seen.reviews, seen.force_push, seen.admins_bypass) == (0, True, False)
 
 
 async def test_a_ruleset_is_read_by_all(place: Place):
@@ -360,6 +390,8 @@ async def test_a_ruleset_is_read_by_all(place: Place):
     assert (seen.protected, seen.reviews, seen.force_push, seen.stale_dismissed) == (True, 1, False, True)
     assert seen.admins_bypass is None
     place.repository.protection["main"].force_push = True
+    assert (await place.dialect.posture("main")).force_push is None, "an older protection might forbid it"
+    place.repository.rights[place.bot.id] = "admin"
     assert (await place.dialect.posture("main")).force_push is True
 
 
