@@ -215,6 +215,15 @@ async def test_there_is_one_comment_of_ours(place: Elsewhere, between: Callable[
     assert [text for login, text in place.comments(number) if login == "eve"] in ([], ["one"])
 
 
+async def test_a_comment_of_somebody_else_is_not_taken_for_ours(place: Elsewhere):
+    number, _ = await place.open()
+    place.state.comment(place.user("ada"), place.pull(number), "one")
+    await place.forge.comment(number, "one")
+    await place.forget()
+    await place.forge.comment(number, "two")
+    assert place.comments(number) == [("ada", "one"), ("gitmedic-bot", "two")]
+
+
 async def test_a_comment_whose_answer_was_lost_is_not_written_twice(place: Elsewhere):
     number, _ = await place.open()
     place.faults.add("POST", r"/(comments|notes)$", "lost after the effect")

@@ -220,6 +220,23 @@ async def test_an_activity_that_is_not_told_is_unknown(place: Place):
     assert (await place.dialect.read(theirs.number)).pushed_by is None
 
 
+async def test_a_head_whose_push_is_not_listed_is_nobodys(place: Place):
+    theirs = await persons(place)
+    place.forge.push(place.people["ada"], place.repository, BRANCH, {RUN_FILE: b"y"})
+    del place.forge.activity[-1]
+    assert [one.actor for one in place.forge.activity] == [place.people["bob"].id]
+    assert (await place.dialect.read(theirs.number)).pushed_by is None
+
+
+async def test_one_of_another_repository_of_the_same_owner_is_not_found(place: Place):
+    fork = place.forge.add_fork(place.people["eve"], place.repository, "copy")
+    fork.owner = "ops"
+    place.forge.push(place.people["eve"], fork, BRANCH, {"x": b"x"})
+    theirs = place.forge.open(place.people["eve"], place.repository, BRANCH, "main", "Mine", head=fork)
+    assert not (await place.dialect.read(theirs.number)).same_repository
+    assert await place.dialect.find(BRANCH) is None
+
+
 async def test_an_activity_that_must_be_waited_for_is_not_unknown(place: Place):
     theirs = await persons(place)
     place.faults.add("GET", "/activity", "secondary limit", seconds=20)
