@@ -22,13 +22,14 @@ from receiver.config import load
 from receiver.demo import cards, rig
 from receiver.domain.case import Case, Closed, Proposed
 from receiver.domain.outcome import Outcome
+from receiver.forges import dialect_of
 from receiver.office import Office, open_office
 from tests.acceptance.test_restored_backup import Site
 from tests.contract.places import ELSEWHERE
 from tests.forges import gitwork
 from tests.forges.pulls import State
 from tests.forges.server import ForgeServer
-from tests.forges.state import Hook, Protection, Pull, Repository
+from tests.forges.state import Protection, Pull, Repository
 from tests.machine import required
 
 SECRET = "a secret of forty characters, more or less"
@@ -121,11 +122,11 @@ async def there(
             _settle(running, state, repository, folder, poll)
             become_mirror(bare, f"{state.url}/{repository.full_name}.git")
             await site.start()
-            if hooks:
-                where = f"{running.settings.web.local_url}/hooks/{kind}/{repository.id}"
-                hook = Hook(id=1, url=where, secret=SECRET, events=())
-                repository.hooks.append(hook)
             settings = load(running.settings.data_dir, environment={})
+            if hooks:
+                admin = dialect_of(settings.forge, "main", secret=state.token_of("ada"))
+                await admin.make_hook(f"{settings.web.local_url}/hooks/{kind}/{repository.id}", SECRET)
+                await admin.aclose()
             async with open_office(settings) as office:
                 yield There(running, office, state, repository)
             await site.stop()
