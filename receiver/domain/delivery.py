@@ -46,7 +46,9 @@ def read_hook(forge: str, event: str, id: str, payload: Mapping[str, Any]) -> De
     if not _PULL_EVENTS.fullmatch(event) or not isinstance(payload.get("pull_request"), Mapping):
         return None
     found = given.model_copy(update={"number": _number(_in(payload, "pull_request", "number"))})
-    if payload.get("action") not in _SYNCHRONIZED:
+    # what somebody pushes to a branch of the same name elsewhere says nothing of ours
+    is_here = repository == _id(_in(payload, "pull_request", "head", "repo", "id"))
+    if payload.get("action") not in _SYNCHRONIZED or not is_here:
         return found
     head = _in(payload, "pull_request", "head", "sha")
     return _pushed(found, f"refs/heads/{_in(payload, 'pull_request', 'head', 'ref')}", head, sender)
@@ -63,7 +65,7 @@ def _gitlab(id: str, payload: Mapping[str, Any]) -> Delivery | None:
         return None
     number = _number(about.get("iid"))
     given = Delivery(forge="gitlab", repository=repository, id=id, event="merge_request", number=number)
-    if not about.get("oldrev"):
+    if not about.get("oldrev") or repository != _id(about.get("source_project_id")):
         return given
     ref = f"refs/heads/{about.get('source_branch')}"
     return _pushed(given, ref, _in(about, "last_commit", "id"), _id(_in(payload, "user", "id")))

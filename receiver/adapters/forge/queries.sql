@@ -77,6 +77,8 @@ SELECT person, via, head_sha, verdict, signature, at FROM desk_reviews
 WHERE repository = %(repository)s AND number = %(number)s ORDER BY id;
 
 -- name: pusher
+-- To that very branch: a fast-forward brings the same commit to the base, by whoever merged it.
 SELECT pusher FROM forge_deliveries
-WHERE forge = %(forge)s AND repository = %(repository)s AND after_sha = %(sha)s AND pusher IS NOT NULL
+WHERE forge = %(forge)s AND repository = %(repository)s AND after_sha = %(sha)s AND ref = %(ref)s
+      AND pusher IS NOT NULL
 ORDER BY received_at DESC LIMIT 1;

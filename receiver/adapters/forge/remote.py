@@ -150,7 +150,7 @@ class RemoteForge:
         """As it is now, with the reviews of our own pages in their order."""
         pull = await self.dialect.read(number)
         ours = await self._desk_reviews(number)
-        pusher = pull.pushed_by or await self._pusher(pull.head_sha)
+        pusher = pull.pushed_by or await self._pusher(pull)
         reviews = tuple(sorted((*pull.reviews, *ours), key=lambda review: review.at))
         closer = pull.closed_by
         if pull.state == "closed" and closer is not None and self._is_us(closer):
@@ -281,9 +281,10 @@ class RemoteForge:
         rows = await self._all("desk_reviews", {"repository": self._repository, "number": number})
         return [Review(by=person_account(row.pop("person")), **row) for row in rows]
 
-    async def _pusher(self, head_sha: str) -> Account | None:
-        """Who pushed this commit, as a signed webhook said."""
-        values = {"forge": self.name, "repository": self._repository, "sha": head_sha}
+    async def _pusher(self, pull: PullRequest) -> Account | None:
+        """Who pushed its head, as a signed webhook said."""
+        ref = f"refs/heads/{pull.head_ref}"
+        values = {"forge": self.name, "repository": self._repository, "sha": pull.head_sha, "ref": ref}
         row = await self._one("pusher", values)
         return Account(forge=self.name, id=row["pusher"], login=row["pusher"]) if row else None
 

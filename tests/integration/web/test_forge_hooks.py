@@ -48,11 +48,12 @@ class Hook:
         """New commits of a pull request."""
         if self.kind.startswith("gitlab"):
             about = {"iid": number, "action": "update", "oldrev": "b" * 40, "source_branch": "gitmedic/x",
+                     "source_project_id": repository,
                      "last_commit": {"id": SHA}}  # fmt: skip
             return {"object_kind": "merge_request", "project": {"id": repository}, "user": {"id": 7},
                     "object_attributes": about}  # fmt: skip
         action = "synchronize" if self.kind == "github" else "synchronized"
-        head = {"sha": SHA, "ref": "gitmedic/x"}
+        head = {"sha": SHA, "ref": "gitmedic/x", "repo": {"id": repository}}
         return {"action": action, "number": number, "repository": {"id": repository}, "sender": {"id": 7},
                 "pull_request": {"number": number, "head": head}}  # fmt: skip
 

@@ -12,12 +12,12 @@ SHA = "a" * 40
 
 
 def pull(**more: Any) -> dict[str, Any]:
-    head = {"sha": SHA, "ref": "gitmedic/x"}
+    head = {"sha": SHA, "ref": "gitmedic/x", "repo": {"id": 42}}
     return {"repository": {"id": 42}, "sender": {"id": 7}, "pull_request": {"number": 3, "head": head}} | more
 
 
 def merge_request(**more: Any) -> dict[str, Any]:
-    about = {"iid": 3, "source_branch": "gitmedic/x", "last_commit": {"id": SHA}} | more
+    about = {"iid": 3, "source_branch": "gitmedic/x", "source_project_id": 42, "last_commit": {"id": SHA}} | more
     return {"object_kind": "merge_request", "project": {"id": 42}, "user": {"id": 7}, "object_attributes": about}
 
 
@@ -58,6 +58,18 @@ def test_new_commits_of_a_pull_request() -> None:
     assert read("github", "pull_request", pull(action="synchronize")) == ("pull_request", *moved)
     assert read("gitea", "pull_request", pull(action="synchronized")) == ("pull_request", *moved)
     assert read("gitlab", "", merge_request(action="update", oldrev="b" * 40)) == ("merge_request", *moved)
+
+
+@pytest.mark.parametrize("other", [43, None, "42", {}])
+def test_new_commits_in_a_fork_say_nothing_of_a_branch_of_ours(other: Any) -> None:
+    head = {"sha": SHA, "ref": "gitmedic/x", "repo": {"id": other}}
+    for forge, action in (("github", "synchronize"), ("gitea", "synchronized")):
+        given = pull(action=action, pull_request={"number": 3, "head": head})
+        assert read(forge, "pull_request", given) == ("pull_request", 3, None, None, None)
+        given["pull_request"]["head"] = head | {"repo": None}
+        assert read(forge, "pull_request", given) == ("pull_request", 3, None, None, None)
+    moved = merge_request(action="update", oldrev="b" * 40, source_project_id=other)
+    assert read("gitlab", "", moved) == ("merge_request", 3, None, None, None)
 
 
 @pytest.mark.parametrize(
