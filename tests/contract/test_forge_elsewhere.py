@@ -96,10 +96,10 @@ async def test_the_latest_word_comes_last(place: Elsewhere):
     await place.objects("ada", number)
     place.state.review(place.user("bob"), place.pull(number), "comment", body="hm")
     reviews = (await place.forge.read(number)).reviews
-    assert [(one.by, one.verdict) for one in reviews] == [
-        (place.account("ada"), "approve"),
-        (place.account("ada"), "reject"),
-    ]
+    words = [(one.by, one.verdict) for one in reviews]
+    # a forge that shows what is so now, and not what was said, shows the last word alone
+    assert words[-1] == (place.account("ada"), "reject")
+    assert words[:-1] in ([(place.account("ada"), "approve")], [])
 
 
 async def test_a_review_that_was_dismissed_does_not_stand(place: Elsewhere):

@@ -56,7 +56,7 @@ class GitLabDouble(State):
 
     name = "gitlab"
     api_prefix = "/api/v4"
-    styles = ("merge", "squash", "fast-forward")
+    styles = ("merge", "squash")  #: those for which the base may have moved on
     git_read = frozenset({"git", "api", "read_repository", "write_repository"})
     git_write = frozenset({"git", "api", "write_repository"})
 

@@ -115,7 +115,8 @@ class Shapes:
         """api/project_webhooks/; its secret is never shown"""
         named = ("push_events", "merge_requests_events", "note_events", "tag_push_events")
         return {
-            "id": one.id, "url": one.url, "project_id": project, "alert_status": "executable" if one.active else "disabled",
+            "id": one.id, "url": one.url, "project_id": project,
+            "alert_status": "executable" if one.active else "disabled",
             "enable_ssl_verification": True, "token_present": bool(one.secret) and not one.secret.startswith("whsec_"),
             "signing_token_present": one.secret.startswith("whsec_"),
             **{name: name in one.events for name in named},
