@@ -200,19 +200,17 @@ class GitLab:
         return reading.posture_of(branch, rule, settings, rules)
 
     async def changed(self, since: datetime | None) -> list[int]:
-        """Into the base, newest first."""
-        query: dict[str, Any] = {
-            "scope": "all", "target_branch": self._base, "sort": "desc", "per_page": _PAGE,
+        """Into the base, newest first. The question stays the same, so that GitLab can say `not modified`."""
+        query = {
+            "scope": "all", "target_branch": self._base, "state": "all" if since else "opened", "sort": "desc",
+            "order_by": "updated_at" if since else "created_at", "per_page": _PAGE,
         }  # fmt: skip
-        if since is None:
-            query |= {"state": "opened", "order_by": "created_at"}
-        else:
-            query |= {"updated_after": since.isoformat(), "order_by": "updated_at"}
-        doing, place = "listing merge requests", f"{self._place}/merge_requests"
-        found = await self._client.fresh(place, doing=doing, params=query)
-        if len(found) >= _PAGE:
-            found = await self._client.pages(place, doing=doing, params=query)
-        return [one["iid"] for one in found]
+        found = await self._client.newest(
+            f"{self._place}/merge_requests", doing="listing merge requests", params=query,
+            enough=lambda one: since is not None and (reading.moment(one["updated_at"]) or since) < since,
+        )  # fmt: skip
+        # one that changes while the pages are read is shown on two of them
+        return list(dict.fromkeys(one["iid"] for one in found))
 
     async def behind(self, commit: str) -> int | None:
         """The merged one that this commit of the base came with."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from datetime import timedelta
 
 import pytest
 
@@ -205,18 +206,25 @@ async def test_posture_that_this_role_does_not_see(place: Place) -> None:
 
 async def test_what_did_not_change_is_not_sent_again(place: Place) -> None:
     number, _ = await place.far.open()
-    assert await place.dialect.changed(None) == await place.dialect.changed(None) == [number]
-    listed = place.far.faults.requests("GET", "/merge_requests.*state=opened")
+    since = place.gitlab.now()
+    for moment in (since, since + timedelta(seconds=1)):
+        assert await place.dialect.changed(moment) == []
+    listed = place.far.faults.requests("GET", "/merge_requests.*order_by=updated_at")
     assert [one.status for one in listed] == [200, 304]
+    await place.far.approves("ada", number)
+    assert await place.dialect.changed(since) == [number]
 
 
-async def test_many_changes_are_all_told(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(adapter, "_PAGE", 2)
-    ada = place.far.user("ada")
+async def test_many_changes_are_all_told_up_to_the_moment(place: Place) -> None:
+    place.gitlab.most_per_page = 2
+    ada, moments = place.far.user("ada"), []
     for one in range(5):
+        moments.append(place.gitlab.now())
         place.gitlab.push(ada, place.repository, f"b{one}", {"x": f"{one}".encode()})
         place.gitlab.open(ada, place.repository, f"b{one}", "main", "Mine")
     assert await place.dialect.changed(None) == [5, 4, 3, 2, 1]
+    for gone, moment in enumerate(moments):
+        assert await place.dialect.changed(moment) == list(range(5, gone, -1))
 
 
 async def test_what_a_token_lacks(place: Place) -> None:

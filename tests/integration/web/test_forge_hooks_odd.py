@@ -124,6 +124,27 @@ async def test_a_body_that_never_ends(hook: Hook, monkeypatch: pytest.MonkeyPatc
     assert hook.counted == {"slow": 1}
 
 
+async def test_large_bodies_are_read_a_few_at_a_time_and_small_ones_pass_them(door: Door) -> None:
+    hook = opened(door, "github")
+    reading, most, go_on = 0, 0, asyncio.Event()
+
+    async def large() -> AsyncIterator[bytes]:
+        nonlocal reading, most
+        reading += 1
+        most = max(most, reading)
+        yield b" " * (2 << 20)
+        await go_on.wait()
+        reading -= 1
+
+    sending = [asyncio.create_task(hook.post(large(), hook.headers(b"x"))) for _ in range(12)]
+    while reading < 4:
+        await asyncio.sleep(0.01)
+    assert (await hook.send()).status_code == 202
+    go_on.set()
+    assert [answer.status_code for answer in await asyncio.gather(*sending)] == [403] * 12
+    assert most == 4
+
+
 async def test_while_the_store_is_away(door: Door) -> None:
     class Away:
         async def take(self, delivery: object) -> bool:
