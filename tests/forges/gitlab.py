@@ -73,6 +73,7 @@ class GitLabDouble(State):
         self.syncing: set[int] = set()  #: whose approvals are being taken back
         self.locked: set[int] = set()  #: whose merge is under way
         self.system_notes: set[int] = set()  #: comments that GitLab wrote itself in somebody's name
+        self.merged_by_push: set[int] = set()
         self._checks: dict[int, list[str]] = {}
         self._squashes: dict[int, str] = {}
         self._last = datetime.fromtimestamp(0, UTC)
@@ -138,6 +139,11 @@ class GitLabDouble(State):
             self.syncing.add(pull.id)
 
     @act
+    def checked(self, pull: Pull) -> None:
+        """Whether it can be merged is worked out."""
+        self._checks.pop(pull.id, None)
+
+    @act
     def sync(self, pull: Pull) -> None:
         """What GitLab's own workers do some seconds after a push."""
         self.syncing.discard(pull.id)
@@ -161,6 +167,7 @@ class GitLabDouble(State):
             in_base = pull.state == "open" and pull.base == ref.removeprefix("refs/heads/") and new != gitwork.ZERO
             if in_base and gitwork.is_ancestor(repository.folder, pull.head_sha, new):
                 pull.merge_sha = new
+                self.merged_by_push.add(pull.id)
                 self._end(user, pull, "merged")
 
     def _merged(self, user: User, pull: Pull, style: str, tip: str, commit: str, message: str) -> str:
@@ -193,7 +200,8 @@ class GitLabDouble(State):
     def status_of(self, pull: Pull, *, looked_at: bool = False) -> str:
         """detailed_merge_status, in GitLab's own order; `looked_at`: what is asked for by its number is checked."""
         if pull.state != "open":
-            return "not_open"
+            # what a push has merged is never checked again
+            return "unchecked" if pull.id in self.merged_by_push else "not_open"
         steps = self._checks.get(pull.id, [])
         if steps:
             return steps.pop(0) if looked_at else steps[0]

@@ -111,6 +111,7 @@ async def test_until_the_new_version_is_made_nothing_stands(place: Place) -> Non
     place.gitlab.hidden_versions = 1
     await place.far.pushes("bob", pull.number)
     await place.far.approves("eve", pull.number)
+    place.gitlab.checked(pull)
     pull_now = await place.read(pull)
     assert (pull_now.settling, [one.stands for one in pull_now.reviews]) == (True, [False, False])
     place.gitlab.hidden_versions = 0
@@ -172,6 +173,14 @@ async def test_a_merged_one_is_settled_and_a_merge_under_way_is_not(place: Place
     await place.far.merges("ada", pull.number)
     read = await place.read(pull)
     assert (read.state, read.settling) == ("merged", False)
+
+
+async def test_what_a_push_has_merged_is_settled_though_it_is_never_checked_again(place: Place) -> None:
+    pull = await place.open()
+    place.far.repository.protection.clear()
+    place.gitlab.push(place.far.user("ada"), place.far.repository, "main", sha=pull.head_sha)
+    read = await place.read(pull)
+    assert (read.state, read.settling, read.merged_by) == ("merged", False, place.far.account("ada"))
 
 
 # --- who
