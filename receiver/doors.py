@@ -8,6 +8,7 @@ line, API) come through here.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from receiver.domain.case import Planned, Proposed
@@ -15,10 +16,14 @@ from receiver.domain.entity import entity_of
 from receiver.domain.forge import Review, person_account
 from receiver.domain.outcome import Mode, Risk
 from receiver.domain.plan import Attempt, Plan
-from receiver.domain.playbook import check_params
+from receiver.domain.playbook import Playbook, check_params
 from receiver.domain.policyfile import Person, Policy
 from receiver.domain.quorum import Vote, approval_text, may_approve, missing, reach_of, still_to_accept
+from receiver.domain.revision import Revision
+from receiver.domain.runfile import RunFile
+from receiver.domain.text import plain
 from receiver.errors import Refused
+from receiver.evidence import pins_of
 from receiver.identity import new_id
 from receiver.ports import Acceptances, Archive, Clock, Desk, Event, Forge, Repo, ReviewDesk, Signatures
 
@@ -132,22 +137,13 @@ class Doors:
 
     async def dispatch(self, playbook: str, params: dict[str, Any], *, actor: str, reason: str) -> str:
         """Begin a case by hand; it meets the same guard and the same proposal. Gives the case id."""
-        commit = await self.repo.adopted()
-        revision = await self.repo.revision(commit)
-        known = revision.catalog.playbooks.get(playbook)
-        if known is None:
-            raise Refused(
-                f"dispatching {playbook!r}: no such playbook in the adopted catalog",
-                next_step="gitmedic catalog list",
-                reason="unknown_playbook",
-            )
-        check_params(known, params)
+        revision, known = await self._known(playbook, params)
         target = revision.inventory.hosts.get(str(params.get(known.targets.param)))
         plan = Plan(action="playbook", playbook=playbook, params=params, why=reason or f"dispatched by {actor}")
         case = Planned(
             id=new_id(),
             opened_at=self.clock.now(),
-            revision=commit,
+            revision=revision.commit,
             mode=Mode.PROPOSE,
             entity=entity_of(target) if target else None,
             plan=plan,
@@ -156,6 +152,45 @@ class Doors:
         )
         await self.desk.open(case, [Event(kind="case.planned", actor=actor, text=plan.why)])
         return case.id
+
+    async def write_runfile(
+        self, playbook: str, params: dict[str, Any], *, actor: str, reason: str, days: int = 2
+    ) -> RunFile:
+        """The run file for a pull request of one's own; begins nothing. Raises `Refused` where it could not run."""
+        revision, known = await self._known(playbook, params)
+        named = params.get(known.targets.param)
+        targets = tuple(str(name) for name in (named if isinstance(named, list) else [named]))
+        unknown = next((name for name in targets if name not in revision.inventory.hosts), None)
+        if unknown is not None:
+            raise Refused(
+                f"writing a run file: host {unknown!r:.80} is not in the inventory",
+                next_step="gitmedic catalog show " + playbook,
+                reason="unknown_host",
+            )
+        return RunFile(
+            run=new_id(),
+            playbook=known.id,
+            targets=targets,
+            params=params,
+            revision=revision.commit,
+            pins=await pins_of(self.repo, revision, known, targets),
+            case=new_id(),
+            reason=plain(reason) or f"dispatched by {actor}",
+            requested_by=actor,
+            expires_at=self.clock.now().replace(microsecond=0) + timedelta(days=days),
+        )
+
+    async def _known(self, playbook: str, params: dict[str, Any]) -> tuple[Revision, Playbook]:
+        revision = await self.repo.revision(await self.repo.adopted())
+        known = revision.catalog.playbooks.get(playbook)
+        if known is None:
+            raise Refused(
+                f"dispatching {playbook!r}: no such playbook in the adopted catalog",
+                next_step="gitmedic catalog list",
+                reason="unknown_playbook",
+            )
+        check_params(known, params)
+        return revision, known
 
     async def cancel(self, run: str, *, actor: str) -> None:
         """Ask a running run to stop; all of its processes end with it."""

@@ -14,9 +14,12 @@ from receiver.domain.forge import Account, Posture, PullRequest
 from receiver.domain.inventory import targets_digest
 from receiver.domain.job import job_hosts
 from receiver.domain.outcome import Risk
+from receiver.domain.playbook import Playbook
 from receiver.domain.policyfile import Policy
 from receiver.domain.proof import Confirmation, Reading
 from receiver.domain.quorum import approval_text, person_of
+from receiver.domain.revision import Revision
+from receiver.domain.runfile import Pins
 from receiver.errors import Refused
 from receiver.ports import Branches, Gate, Ledger, Repo, Runs, Signatures
 
@@ -110,6 +113,17 @@ class Grounds:
             repository=self.repository, number=proposal.number, head_sha=proposal.head_sha,
             run=proposal.run_id, sha256=proposal.sha256,
         )  # fmt: skip
+
+
+async def pins_of(repo: Repo, revision: Revision, playbook: Playbook, targets: tuple[str, ...]) -> Pins:
+    """What a run file of this revision pins."""
+    trees = await repo.trees(revision.commit, playbook.path)
+    return Pins(
+        playbook=trees.playbook,
+        roles=trees.roles,
+        collections=trees.collections,
+        targets=targets_digest(revision.inventory, targets),
+    )
 
 
 def hold_seconds(for_seconds: float, interval_seconds: float) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -73,8 +74,19 @@ def register(app: typer.Typer) -> None:
         reason: Annotated[str, typer.Option("--reason", help="Written on the proposal.")] = "",
         wait: Annotated[bool, typer.Option("--wait", help="Follow the case until it is closed.")] = False,
         timeout: Annotated[float, typer.Option("--timeout", help="Seconds, with --wait.")] = 0,
+        write: Annotated[
+            Path | None,
+            typer.Option(
+                "--write", metavar="DIR", help="Only write the run file below DIR, for your own pull request."
+            ),
+        ] = None,
     ) -> int:
-        """Begin a case by hand. It meets the same policy, the same dry run and the same proposal."""
+        """Begin a case by hand. It meets the same policy, the same dry run and the same proposal.
+
+        With `--write DIR` nothing begins: commit the file in your clone of the ops repository and open a pull request.
+        """
+        if write is not None:
+            return int(run_async(_write(playbook, param, reason, write)))
         return int(run_async(_dispatch(playbook, param, reason, wait, timeout)))
 
 
@@ -171,6 +183,32 @@ async def _dispatch(playbook: str, params: list[str], reason: str, wait: bool, t
         say(f"case {case}")
         async with asyncio.timeout(timeout or None):
             return await follow(opened.store.archive, case)
+
+
+async def _write(playbook: str, params: list[str], reason: str, folder: Path) -> Code:
+    from receiver.domain.runfile import path_of, write_runfile
+    from receiver.starter import os_user
+
+    async with office() as opened:
+        revision = await opened.repo.revision(await opened.repo.adopted())
+        known = revision.catalog.playbooks.get(playbook)
+        values = read_params(params, known.params if known else {})
+        made = await opened.doors.write_runfile(playbook, values, actor=f"os:{os_user()}", reason=reason)
+        path = folder / path_of(made.run, opened.doors.clock.now(), opened.settings.repo.prefix)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("xb") as file:
+            file.write(write_runfile(made))
+    except OSError as error:
+        raise Refused(
+            f"writing {str(path)!r}: {error.strerror}", next_step="name a folder that you may write"
+        ) from None
+    show(
+        {"schema": 1, "file": str(path), "run": made.run, "expires_at": made.expires_at.isoformat()},
+        lambda: line(str(path)),
+    )
+    say("next: commit it on a branch of its own, push it, and open a pull request into the base branch")
+    return Code.OK
 
 
 def read_params(given_params: list[str], schema: dict[str, Any]) -> dict[str, Any]:

@@ -112,13 +112,16 @@ async def _newest(case: Approved, runs: Runs) -> Rehearsal:
 
 
 async def _once(case: Approved, job: Job, grounds: Grounds, runner: Runner, instance: str) -> RunResult | None:
-    """Record the beginning, claim it, run. None: somebody else has claimed it before."""
+    """Claim it, record the beginning, run. None: somebody else has claimed or begun it before.
+
+    The claim comes first: a forge that does not answer then leaves nothing begun, and the run is tried again.
+    """
     runs = grounds.runs
+    if not await grounds.branches.claim(job.run_id, instance, secrets.token_hex(16)):
+        return None
     try:
         attempt = await runs.begin(job.run_id, case.id, "run", instance)
     except Conflict:
-        return None
-    if not await grounds.branches.claim(job.run_id, instance, secrets.token_hex(16)):
         return None
     result = await runner.run(job, lambda events: runs.record(attempt, events), lambda: runs.cancelled(attempt))
     await _finish(runs, attempt, result)

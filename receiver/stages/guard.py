@@ -9,14 +9,14 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from receiver.domain.case import Ended, Planned, Vetted
-from receiver.domain.inventory import targets_digest
 from receiver.domain.outcome import Outcome
 from receiver.domain.playbook import Playbook
 from receiver.domain.policy import GUARD, Proposed
 from receiver.domain.revision import Revision
-from receiver.domain.runfile import Pins, RunFile
+from receiver.domain.runfile import RunFile
 from receiver.domain.table import answer_all, first_no
 from receiver.errors import Retry
+from receiver.evidence import pins_of
 from receiver.identity import new_id
 from receiver.ports import Ledger, Repo
 
@@ -72,7 +72,6 @@ async def _runfile(
     repo: Repo,
     expires_at: datetime,
 ) -> RunFile:
-    trees = await repo.trees(revision.commit, playbook.path)
     alert = case.alert
     return RunFile(
         run=new_id(),
@@ -80,12 +79,7 @@ async def _runfile(
         targets=targets,
         params=case.plan.params,
         revision=revision.commit,
-        pins=Pins(
-            playbook=trees.playbook,
-            roles=trees.roles,
-            collections=trees.collections,
-            targets=targets_digest(revision.inventory, targets),
-        ),
+        pins=await pins_of(repo, revision, playbook, targets),
         case=case.id,
         alert={
             "source": alert.source,

@@ -10,7 +10,7 @@ import contextlib
 import shutil
 import subprocess
 from collections.abc import AsyncIterator
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from receiver.config import load
 from receiver.demo import cards, rig
 from receiver.domain.case import Case, Closed, Proposed
 from receiver.domain.outcome import Outcome
+from receiver.domain.runfile import path_of, write_runfile
 from receiver.forges import dialect_of
 from receiver.office import Office, open_office
 from tests.acceptance.test_restored_backup import Site
@@ -196,3 +197,40 @@ async def test_without_webhooks_polling_does_all(tmp_path: Path) -> None:
         assert end.outcome is Outcome.FIXED, end.why
         delay = (await forge.first_task(case.runfile.run) - merged_at).total_seconds()
         print(f"gitea: merge to first task {delay:.2f} s by polling every 2 s")
+
+
+async def adopted(forge: There, commit: str) -> None:
+    async with asyncio.timeout(30):
+        while await forge.office.repo.adopted() != commit:
+            await asyncio.sleep(0.1)
+
+
+@pytest.mark.anyio
+async def test_a_person_changes_policy_and_dispatches_through_git(tmp_path: Path) -> None:
+    """Both by pull requests of their own: the one is in force once merged, the other runs after its dry run."""
+    async with there("gitea", tmp_path, simulated=True) as forge:
+        state, repository, ada = forge.state, forge.repository, forge.state.user("ada")
+        policy = gitwork.git(repository.folder, "show", "main:policy.yml")
+        state.push(ada, repository, "policy", {"policy.yml": f"{policy}\n# looked at\n".encode()})
+        change = state.open(ada, repository, branch="policy", base="main", title="Look at the policy", body="")
+        repository.protection["main"] = Protection(required_reviews=0, admins_bypass=False)  # for one person alone
+        state.merge(ada, change, "merge")
+        await adopted(forge, change.merge_sha or "")
+
+        params = {"host": "demo-cache", "keep_hours": 24}
+        playbook = (await forge.office.repo.revision(await forge.office.repo.adopted())).catalog.playbooks
+        known = playbook["demo_cache_prune"].params["properties"]
+        params = {name: value for name, value in params.items() if name in known}
+        person = (await forge.office.doors.policy()).people[0].name
+        made = await forge.office.doors.write_runfile(
+            "demo_cache_prune", params, actor=f"user:{person}", reason="by hand"
+        )
+        path = path_of(made.run, datetime.now(UTC))
+        state.push(ada, repository, "prune", {path: write_runfile(made)})
+        own = state.open(ada, repository, branch="prune", base="main", title="Prune the cache", body="please")
+        assert "**Dry run** on the real targets" in await forge.comment(own.number, "Still required")
+        state.merge(ada, own, "squash")
+        assert "Outcome" in await forge.comment(own.number, "Outcome")
+        found = await forge.office.store.archive.stored(made.case)
+        assert isinstance(found, Closed) and found.result is not None and found.result.status == "successful"
+        assert own.body == "please"

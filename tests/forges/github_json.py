@@ -68,7 +68,7 @@ class Shapes:
         """label"""
         return {
             "id": number, "node_id": f"L_{number}", "url": f"{self.api}/labels/{number}", "name": name,
-            "description": None, "color": "ededed", "default": False,
+            "description": "", "color": "ededed", "default": False,
         }  # fmt: skip
 
     def side(self, repository: Repository | None, ref: str, sha: str, owner: str) -> dict[str, Any]:
