@@ -144,11 +144,13 @@ def test_addresses_that_are_not_used(tmp_path: Path, url: str):
 
 
 async def test_no_proxy_and_no_helper_of_the_user(mirror: OpsRepository, forge: Forge, tmp_path, monkeypatch):
-    marker = tmp_path / "asked"
-    (tmp_path / ".gitconfig").write_text(f"[credential]\n\thelper = !touch {marker}; echo\n")
+    marker, script = tmp_path / "asked", tmp_path / "ask.sh"
+    script.write_text(f"#!/bin/sh\ntouch {marker}\necho x\n")
+    script.chmod(0o755)
+    (tmp_path / ".gitconfig").write_text(f"[credential]\n\thelper = !{script}\n[core]\n\taskPass = {script}\n")
     for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
-    for name, value in (("HOME", str(tmp_path)), ("GIT_ASKPASS", f"touch {marker}"), ("GIT_SSL_NO_VERIFY", "1")):
+    for name, value in (("HOME", str(tmp_path)), ("GIT_ASKPASS", str(script)), ("SSH_ASKPASS", str(script))):
         monkeypatch.setenv(name, value)
     assert await mirror.fetch() == forge.tip()
     forge.state.expire(TOKEN)

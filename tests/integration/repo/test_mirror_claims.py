@@ -40,6 +40,13 @@ async def test_the_first_only_in_every_data_directory(mirrors: Mirrors, forge: F
     assert words(forge, REF) == f"gitmedic claim\n\nrun: {RUN}\ninstance: one\nnonce: {NONCE}"
 
 
+async def test_a_claim_that_was_deleted_on_the_forge_still_stands_here(mirror: OpsRepository, forge: Forge):
+    assert await mirror.claim(RUN, "one", NONCE)
+    subprocess.run(["git", "--git-dir", str(forge.repository.folder), "update-ref", "-d", REF], check=True)
+    assert not await mirror.claim(RUN, "one", NONCE)
+    assert REF not in forge.refs()
+
+
 async def test_two_at_once_have_one_winner(mirrors: Mirrors):
     both = mirrors(), mirrors()
     for _ in range(8):
