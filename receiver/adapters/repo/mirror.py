@@ -7,6 +7,7 @@ is there is read back. Refuses to follow another repository than the one it was 
 
 from __future__ import annotations
 
+from collections.abc import Set
 from datetime import UTC, datetime
 
 from receiver.adapters.repo import branches, objects, upstream
@@ -21,6 +22,7 @@ from receiver.errors import Invalid, Refused, Unavailable
 HEADS = "refs/gitmedic/heads"
 #: a branch of ours stays so long whatever became of it
 _KEPT_SECONDS = 2 * 86400
+_MOST_FILES = 100
 
 
 def check_mirror(git: Git, access: Access) -> None:
@@ -62,10 +64,18 @@ def propose(git: Git, access: Access, branch: str, path: str, content: bytes, me
         if there != head:
             head, base = same_again(git, branch, there, path, content)
         transaction(git, f"update {ref} {head}")
+        _pack_when_many(git)
     finally:
         if scratch:
             transaction(git, f"delete {scratch}")
     return head, base
+
+
+def _pack_when_many(git: Git) -> None:
+    """Git opens every ref that is a file of its own, in each fetch and push; between two sweeps they add up."""
+    folder = git.path / "refs" / "heads" / "gitmedic"
+    if folder.is_dir() and len(list(folder.iterdir())) > _MOST_FILES:
+        git.run("pack-refs", "--all")
 
 
 def _push_new(git: Git, access: Access, ref: str, head: str) -> str:
@@ -138,10 +148,19 @@ def sweep(git: Git, access: Access) -> None:
         if objects.commit_of(git, head) == head and _is_over(git, tip, head, run, now):
             over.append((ref, head))
     upstream.delete(git, access, over)
-    gone = [(ref, objects.commit_of(git, ref)) for ref, _ in over]
-    lines = [f"delete {ref} {here}" for ref, here in gone if here is not None]
-    if lines:
-        transaction(git, *lines)
+    _forget(git, there.keys() - dict(over).keys(), now)
+
+
+def _forget(git: Git, kept: Set[str], now: int) -> None:
+    """Drop our own names of branches that the forge has no more; their commits stay in the object store."""
+    names = git.run("for-each-ref", "--format=%(objectname) %(refname)", "refs/heads/gitmedic/").stdout.decode("ascii")
+    gone = []
+    for one, _, ref in (line.partition(" ") for line in names.splitlines()):
+        made = made_at(ref.removeprefix("refs/heads/gitmedic/"))
+        if ref not in kept and made is not None and now - made > _KEPT_SECONDS:
+            gone.append(f"delete {ref} {one}")
+    if gone:
+        transaction(git, *gone)
 
 
 def _is_over(git: Git, tip: str, head: str, run: str, now: int) -> bool:

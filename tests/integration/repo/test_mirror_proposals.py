@@ -15,6 +15,7 @@ from receiver.errors import Conflict, Invalid, Refused, Unavailable
 from receiver.identity import new_id
 from tests.fix_repo import BRANCH, CONTENT, PATH, RUN, proposed
 from tests.fix_upstream import Forge, Mirrors
+from tests.forges import gitwork
 from tests.forges.state import Protection, Style
 
 pytestmark = pytest.mark.anyio
@@ -263,9 +264,22 @@ async def test_branches_that_are_over_are_deleted_on_the_forge(mirror: OpsReposi
     await mirror.sweep()
     assert left() == {"merged", "open", "theirs"}  # the first is protected there: it is kept without a word
     del forge.repository.protection[made["merged"]]
+    forge.state.delete_branch(forge.ada, forge.repository, made["open"])
     await mirror.sweep()
-    assert left() == {"open", "theirs"}
+    assert left() == {"theirs"}
+    assert not [ref for ref in gitwork.refs(mirror._git.path) if ref.startswith("refs/heads/gitmedic/")]
     assert forge.tip() and forge.tip("refs/heads/gitmedic/by-a-person")
+
+
+async def test_names_of_branches_do_not_stay_files(mirror: OpsRepository, forge: Forge, monkeypatch):
+    monkeypatch.setattr(mirroring, "_MOST_FILES", 2)
+    for number in range(4):
+        run = new_id()
+        await mirror.propose(
+            branch=f"gitmedic/{run}", path=path_of(run, datetime.now(UTC)), content=b"%d\n" % number, message="m"
+        )
+    assert len(list((mirror._git.path / "refs" / "heads" / "gitmedic").iterdir())) < 3
+    assert len([ref for ref in gitwork.refs(mirror._git.path) if "/gitmedic/" in ref]) == 4
 
 
 async def test_the_base_is_never_deleted(mirrors: Mirrors, forge: Forge, monkeypatch):
