@@ -1,5 +1,6 @@
 """The whole way over fakes: from an alert to Closed, and every early end."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -162,6 +163,17 @@ async def test_a_failed_run(world: World) -> None:
     world.runner.run_status = "failed"
     await world.merge(case, "anna")
     assert (await closed(world, case)).outcome is Outcome.FAILED
+
+
+@pytest.mark.anyio
+async def test_run_files_lie_below_the_folder_of_the_settings(world: World) -> None:
+    world.ports = replace(world.ports, prefix="infra/ops")
+    case = await proposed(world)
+    (branch,) = world.repo.branches.values()
+    assert branch[2].startswith("infra/ops/runs/")
+    await world.merge(case, "anna")
+    assert (await closed(world, case)).outcome is not Outcome.SUPERSEDED
+    assert [job.mode for job in world.runner.jobs].count("run") == 1
 
 
 @pytest.mark.anyio

@@ -16,7 +16,7 @@ from receiver.adapters.repo import objects, upstream
 from receiver.adapters.repo.branches import clock, transaction
 from receiver.adapters.repo.names import check_id, check_run, check_word, made_at
 from receiver.adapters.repo.process import Git
-from receiver.adapters.repo.upstream import Access
+from receiver.adapters.repo.upstream import Access, Pushed
 from receiver.domain.runfile import path_of, read_runfile
 from receiver.errors import Invalid, Refused, Unavailable
 
@@ -138,19 +138,18 @@ def _push(git: Git, access: Access, run: str, commit: str, *, lost: bool) -> boo
     ref, tag = _names(run)
     as_tags = git.run("config", "--local", "--get", _AS_TAGS, ok=(0, 1)).stdout.strip() == b"true"
     chosen = tag if as_tags else ref
-    flag, words = "", "no answer"
     try:
         pushed = upstream.push(git, access, f"{commit}:{chosen}", leases={chosen: ""}, doing=f"claiming run {run}")
-        flag, words = pushed.flags[chosen], pushed.words
     except Unavailable as unclear:
-        words, lost = unclear.message, True
+        pushed, lost = Pushed({chosen: ""}, unclear.message), True
+    flag, words = pushed.flags[chosen], pushed.words
     # a connection that dies makes curl send the push again, and then our own ref stands in its way
     lost = lost or flag == "!"
     # both names: another executor may have been told by the forge to use the other one
     there = upstream.listed(git, access, ref, tag, doing=f"reading the claim of run {run}")
     if there:
         return there == {chosen: commit} and (flag == "*" or lost)
-    if flag != "!" or any(word in words for word in ("lock", "failed to update ref", "unpack")):
+    if flag != "!" or pushed.passes:
         raise Unavailable(words, after_seconds=10)
     if as_tags:
         raise Refused(

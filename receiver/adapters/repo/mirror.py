@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from receiver.adapters.repo import branches, objects, upstream
 from receiver.adapters.repo.branches import base_tip, clock, same_again, transaction, write_proposal
-from receiver.adapters.repo.names import check_id, check_ref_name, made_at
+from receiver.adapters.repo.names import check_ref_name, is_id, made_at
 from receiver.adapters.repo.process import Git
 from receiver.adapters.repo.upstream import Access, Pushed
 from receiver.domain.runfile import read_runfile
@@ -98,7 +98,7 @@ def _push_new(git: Git, access: Access, ref: str, head: str) -> str:
 
 def refusal(access: Access, pushed: Pushed, doing: str) -> Refused | Unavailable:
     """A push that the forge did not want."""
-    if "lock" in pushed.words:
+    if pushed.passes:
         return Unavailable(f"{doing} at {access.url}: {pushed.words}", after_seconds=10)
     return Refused(
         f"{doing} at {access.url}: the forge refuses it: {pushed.words}",
@@ -115,10 +115,10 @@ def take_branch(git: Git, access: Access, ref: str) -> str | None:
     return there
 
 
-def take_head(git: Git, access: Access, head: str | None, branch: str, number: int = 0) -> bool:
+def take_head(git: Git, access: Access, head: str, branch: str, number: int = 0) -> bool:
     """Bring a head that the forge names, from its branch or from where forges keep heads of pull requests."""
-    if head is None or objects.commit_of(git, check_id(head)) == head:
-        return head is not None
+    if not is_id(head) or objects.commit_of(git, head) == head:
+        return is_id(head)
     kept = [f"refs/pull/{number}/head", f"refs/merge-requests/{number}/head"] if number else []
     wanted = [f"refs/heads/{check_ref_name(branch)}", *kept]
     there = upstream.listed(git, access, *wanted, doing=f"looking for commit {head[:12]}")

@@ -26,7 +26,8 @@ from receiver.errors import Refused, Unavailable
 _REFUSALS = (
     (("Authentication failed", "could not read Username", "error: 401"), "token",
      "its token is wrong or expired: gitmedic forge connect"),
-    (("certificate", "SSL peer", "CAfile"), "certificate", "name the certificate, or its authority, as forge.ca_file"),
+    (("SSL certificate", "certificate verif", "CAfile", "issuer certificate"), "certificate",
+     "name the certificate, or its authority, as forge.ca_file"),
     (("error: 403",), "forbidden", "see what the token lacks with: gitmedic doctor"),
     (("error: 404", "not found", "does not appear to be a git repository"), "not_found",
      "see whether the repository is still there and the token may read it: gitmedic doctor"),
@@ -79,6 +80,11 @@ class Pushed(NamedTuple):
 
     flags: dict[str, str]  #: ref → git's porcelain flag: `*` new, `!` refused, `=` as it was, `-` deleted
     words: str
+
+    @property
+    def passes(self) -> bool:
+        """Whether what was refused may be taken later: the forge was at odds with itself, not with us."""
+        return any(sign in self.words for sign in ("cannot lock", "failed to lock", "failed to update ref", "unpack"))
 
 
 async def access_to(upstream: Upstream) -> Access:
@@ -160,8 +166,9 @@ def failed(access: Access, done: Output, doing: str) -> Refused | Unavailable:
     """A failure by what can be done about it."""
     words = access.redacted(done.stderr) or f"status {done.status}"
     message = f"{doing} at {access.url}: git says: {words}"
+    said = done.stderr.replace(access.url, "")  # a repository may be called anything
     for signs, reason, step in _REFUSALS:
-        if any(sign in done.stderr for sign in signs):
+        if any(sign in said for sign in signs):
             return Refused(message, next_step=step, reason=reason)
     return Unavailable(message, after_seconds=30)
 
@@ -180,13 +187,22 @@ def ask(git: Git, access: Access, *arguments: str, doing: str) -> Output:
         try:
             stdout, stderr = process.communicate(timeout=git.settings.network_seconds)
         except subprocess.TimeoutExpired:
-            # with the helpers that it started
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
+            _end(process)
             raise Unavailable(
                 f"{doing} at {access.url}: no end within {git.settings.network_seconds:g} s", after_seconds=60
             ) from None
     return Output(process.returncode, stdout, stderr.decode("utf-8", "replace"))
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """With the helpers that it started; gently first, since a killed git leaves its lock files behind."""
+    for what, seconds in ((signal.SIGTERM, 3.0), (signal.SIGKILL, None)):
+        os.killpg(process.pid, what)
+        try:
+            process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            continue
+        return
 
 
 def network_environment(settings: RepoSettings, access: Access) -> dict[str, str]:

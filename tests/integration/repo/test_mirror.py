@@ -129,6 +129,9 @@ async def test_a_forge_that_hangs_is_given_up(mirrors: Mirrors, forge: Forge):
     forge.faults.add("GET", "info/refs", "delay", seconds=2.0)
     with pytest.raises(Unavailable, match=r"no end within 0\.5 s"):
         await ops.fetch()
+    patient = OpsRepository(ops._git.settings.model_copy(update={"network_seconds": 60}), ops._adoption, ops._upstream)
+    assert await patient.fetch() == forge.tip()
+    await patient.close()
 
 
 @pytest.mark.parametrize(
@@ -141,6 +144,15 @@ def test_addresses_that_are_not_used(tmp_path: Path, url: str):
         create_mirror(tmp_path / "m.git", url)
     assert "token=x" not in refused.value.message and ":x@" not in refused.value.message
     assert list(tmp_path.iterdir()) == []
+
+
+async def test_words_in_a_name_are_no_reasons(mirrors: Mirrors, forge: Forge):
+    forge.repository.name = "certificate verification of not found redirects"
+    ops = mirrors(login=Login(forge.url.replace(" ", "%20")))
+    assert await ops.fetch() == forge.tip()
+    forge.faults.add("GET", "info/refs", "500 before the effect")
+    with pytest.raises(Unavailable):
+        await ops.fetch()
 
 
 async def test_no_proxy_and_no_helper_of_the_user(mirror: OpsRepository, forge: Forge, tmp_path, monkeypatch):

@@ -137,6 +137,19 @@ async def test_a_forge_that_takes_neither(mirror: OpsRepository, forge: Forge):
     assert refused.value.reason == "claim_refused"
 
 
+async def test_a_forge_at_odds_with_itself_does_not_make_us_use_tags(mirror: OpsRepository, forge: Forge, monkeypatch):
+    monkeypatch.setattr(claims, "_PATIENCE", (0.0,))
+    lock = forge.repository.folder / f"{REF}.lock"
+    lock.parent.mkdir(parents=True)
+    lock.touch()
+    with pytest.raises(Unavailable):
+        await mirror.claim(RUN, "one", NONCE)
+    lock.unlink()
+    other = str(uuid4())
+    assert await mirror.claim(other, "one", NONCE)
+    assert f"{claims.CLAIMS}/{other}" in forge.refs()
+
+
 async def test_old_claims_are_deleted_on_the_forge(mirror: OpsRepository, forge: Forge, monkeypatch):
     short, lost, now = new_id(), new_id(), datetime.now(UTC)
     forge.land({path_of(short, now): runfile(short, timedelta(hours=4))})
