@@ -150,14 +150,17 @@ async def test_a_forge_at_odds_with_itself_does_not_make_us_use_tags(mirror: Ops
     assert f"{claims.CLAIMS}/{other}" in forge.refs()
 
 
-async def test_old_claims_are_deleted_on_the_forge(mirror: OpsRepository, forge: Forge, monkeypatch):
+@pytest.mark.parametrize("name", [f"{claims.CLAIMS}/", claims.TAGS])
+async def test_old_claims_are_deleted_on_the_forge(mirror: OpsRepository, forge: Forge, monkeypatch, name: str):
+    if name == claims.TAGS:
+        forge.repository.refused_refs = ("refs/gitmedic/*",)
     short, lost, now = new_id(), new_id(), datetime.now(UTC)
     forge.land({path_of(short, now): runfile(short, timedelta(hours=4))})
     for run in (short, lost):
         assert await mirror.claim(run, "one", NONCE)
 
     def left() -> list[bool]:
-        return [f"{claims.CLAIMS}/{run}" in forge.refs() for run in (short, lost)]
+        return [f"{name}{run}" in forge.refs() for run in (short, lost)]
 
     for days, expected in ((30, [True, True]), (31, [False, True])):
         monkeypatch.setattr(claims, "clock", lambda git, days=days: int(time.time()) + days * 86400)
