@@ -82,6 +82,7 @@ class GiteaDouble(State):
         self.most_per_page = 50
         self.autodetects = False  #: a head that reaches the base by a push counts as merged
         self.settles_slowly = 0  #: so many merges are answered with a request to come back
+        self.learns_late = 0  #: so many pull requests are refused since a push is not yet known
         self.resurrects = False  #: a push to a deleted branch opens its pull request again
         self.calls_outside = True  #: hooks may be sent to any host
         self.teams: dict[int, list[Team]] = {}  #: of repositories that an organisation owns

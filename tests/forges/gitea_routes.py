@@ -96,6 +96,9 @@ class Operations:
     def open_pull(self, request: Request) -> Response:
         user, repository = self.place(request)
         said = _body(request)
+        if self.forge.learns_late:
+            self.forge.learns_late -= 1
+            raise Denied(404, "not found", "missing")
         try:
             pull = self.forge.open(user, repository, said["head"], said["base"], said["title"], said.get("body") or "")
         except Denied as denied:
@@ -182,8 +185,11 @@ class Operations:
     # --- below a pull request
 
     def comments(self, request: Request) -> Response:
-        """All of them, whatever page is asked for."""
-        _, _, pull = self.the_pull(request, "issue")
+        """All of them, whatever page is asked for; of a number that is not there, an error of the server's own."""
+        _, repository = self.place(request, "issue")
+        if (repository.id, request.path_params["number"]) not in self.forge.pulls:
+            raise Denied(500, "")
+        pull = self.forge.pull(repository, request.path_params["number"])
         shown = [self.forge.comment_json(pull, one) for one in pull.comments]
         return JSONResponse(shown, headers={"x-total-count": str(len(shown))})
 

@@ -33,8 +33,8 @@ _STYLES = {
 }  # fmt: skip
 _WRITES = frozenset({"write", "admin", "owner"})
 _MOST_CHANGED_PAGES = 10
-#: after a push the forge works out for some seconds whether it can merge at all
-_SETTLING = (0.5, 1.0, 2.0, 3.0)
+#: after a push the forge works for some seconds on what it brought, and whether it merges
+_SETTLING = (0.3, 0.7, 1.0, 2.0, 3.0)
 
 
 class Gitea:
@@ -68,8 +68,15 @@ class Gitea:
         }  # fmt: skip
         if opening.labels:
             body["labels"] = await self._label_ids(opening.labels, doing)
-        answer = await self._client.write("POST", f"{self._repo}/pulls", body, doing=doing)
-        return await self._pull(answer.body, doing, with_reviews=False)
+        for pause in (*_SETTLING, None):
+            answer = await self._client.write("POST", f"{self._repo}/pulls", body, doing=doing, fine=frozenset({404}))
+            if answer.status != 404:
+                return await self._pull(answer.body, doing, with_reviews=False)
+            # the forge learns of a push some moments after git was told that it is there
+            await self._client.get(self._repo, doing=doing)
+            if pause is not None:
+                await asyncio.sleep(pause)
+        raise Unavailable(f"{doing}: the forge does not know that branch yet", after_seconds=5)
 
     async def find(self, branch: str) -> PullRequest | None:
         """The newest of this branch of the repository itself, open ones first; never one of a fork."""
@@ -109,6 +116,8 @@ class Gitea:
     async def comments_of_ours(self, number: int) -> list[str]:
         """Ids of our own account's comments, oldest first."""
         doing, own = f"reading the comments of pull request {number} on Gitea", await self._own()
+        # of a number that is not there the comments are an error of the server's own
+        await self._client.get(f"{self._repo}/pulls/{number}", doing=doing)
         found = await self._lists.whole(f"{self._repo}/issues/{number}/comments", doing)
         return [str(id_) for id_ in sorted(one["id"] for one in found if one["user"] and str(one["user"]["id"]) == own)]
 
@@ -372,8 +381,11 @@ def _is_settling(answer: Answer) -> bool:
 
 
 def _team_writes(team: Mapping[str, Any]) -> bool:
+    """By its right to the code; administrators have all rights and name none."""
+    if team.get("permission") in ("admin", "owner"):
+        return True
     units = team.get("units_map") or {}
-    return team.get("permission") in _WRITES or units.get("repo.code") in _WRITES
+    return (units.get("repo.code") if units else team.get("permission")) in _WRITES
 
 
 def _hook(said: Mapping[str, Any]) -> Hook:
