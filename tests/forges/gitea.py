@@ -298,8 +298,8 @@ class GiteaDouble(State):
     def repository_json(self, repository: Repository, user: User) -> dict[str, Any]:
         """For whoever asks."""
         return gitea_json.repository(
-            repository, self.url, self.rank(user, repository), manual="manual" in repository.styles,
-            autodetect=self.autodetects,
+            repository, self.url, self.rank(user, repository),
+            None if self.is_forgejo else ("manual" in repository.styles, self.autodetects),
         )  # fmt: skip
 
     def page_of(self, pull: Pull) -> str:

@@ -27,8 +27,9 @@ def user(one: User, url: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def repository(one: Repository, url: str, rank: int, *, manual: bool, autodetect: bool) -> dict[str, Any]:
-    """A repository; `rank`: what who asks may do."""
+def repository(one: Repository, url: str, rank: int, by_hand: tuple[bool, bool] | None) -> dict[str, Any]:
+    """A repository; `rank`: what who asks may do. `by_hand`: of merges; None: Forgejo does not tell."""
+    names = ("allow_manual_merge", "autodetect_manual_merge")
     return {
         "id": one.id, "owner": user(User(one.id + 100_000, one.owner), url), "name": one.name,
         "full_name": one.full_name, "description": "", "empty": False, "private": one.private, "fork": False,
@@ -38,7 +39,7 @@ def repository(one: Repository, url: str, rank: int, *, manual: bool, autodetect
         "has_pull_requests": True, "allow_merge_commits": "merge" in one.styles,
         "allow_rebase": "rebase" in one.styles, "allow_rebase_explicit": "rebase" in one.styles,
         "allow_squash_merge": "squash" in one.styles, "allow_fast_forward_only_merge": "fast-forward" in one.styles,
-        "allow_manual_merge": manual, "autodetect_manual_merge": autodetect,
+        **dict(zip(names, by_hand or (), strict=bool(by_hand))),
     }  # fmt: skip
 
 

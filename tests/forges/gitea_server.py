@@ -137,12 +137,15 @@ class GiteaServer:
         self.ask("ops", "PATCH", f"repos/{made['full_name']}", {"default_branch": "main"})
         return made
 
-    def push(self, login: str, bare: Path, name: str, *what: str) -> None:
-        """By real git, from a repository on this machine."""
+    def push(self, login: str, bare: Path, name: str, *what: str, fetch: bool = False) -> None:
+        """By real git, from a repository on this machine; or all branches into it."""
         basic = base64.b64encode(f"{login}:{self.tokens[login]}".encode()).decode()
         header = f"http.extraHeader=Authorization: Basic {basic}"
+        doing = ("fetch", "-q", f"{self.url}/{name}.git", "+refs/heads/*:refs/heads/*")
+        options, refs = [one for one in what if ":" not in one], [one for one in what if ":" in one]
         subprocess.run(
-            ["git", "--git-dir", str(bare), "-c", header, "push", "-q", f"{self.url}/{name}.git", *what],
+            ["git", "--git-dir", str(bare), "-c", header,
+             *(doing if fetch else ("push", "-q", *options, f"{self.url}/{name}.git", *refs))],
             check=True, capture_output=True, env={**self._environment(), "GIT_TERMINAL_PROMPT": "0"},
         )  # fmt: skip
 
@@ -177,7 +180,7 @@ class RealGitea(Place):
 
     def ask(self, person: str, method: str, path: str, body: Any = None, *, fine: tuple[int, ...] = ()) -> Any:
         """Below the repository, as a person."""
-        return self.server.ask(person, method, f"repos/{self.name}/{path}", body, fine=fine)
+        return self.server.ask(person, method, f"repos/{self.name}/{path}".rstrip("/"), body, fine=fine)
 
     def account(self, person: str) -> Any:
         return self.bot.model_copy(update={"id": str(self.server.ids[person]), "login": person})

@@ -210,7 +210,7 @@ class Gitea:
         said, fine = await self._client.get(self._repo, doing=doing), frozenset({403})
         may = said.get("permissions") or {}
         labels = await self._client.answer(f"{self._repo}/labels", doing=doing, params={"limit": 1}, fine=fine)
-        sees_writers = bool(may.get("admin")) or await self._assignable(doing) is not None
+        sees_writers = await self._assignable(doing) is not None
         return Rights(
             account=await self.account(),
             repository=str(said["id"]),
@@ -308,15 +308,16 @@ class Gitea:
     async def _writers(self, accounts: Iterable[Account], doing: str) -> set[str]:
         """Who of these may write now, by number: a login may belong to somebody else by now."""
         found: set[str] = set()
-        for account in accounts:
+        asked = {account.id: account for account in accounts}
+        for account in asked.values():
             place = f"{self._repo}/collaborators/{quote(account.login, safe='')}/permission"
             answer = await self._client.answer(place, doing=doing, fine=frozenset({403, 404}))
             if answer.status == 403:
-                # told to administrators alone; the list of those who may be assigned is told to all
-                return await self._assignable(doing) or set()
+                break  # told to administrators alone
             if answer.status == 200 and answer.body["permission"] in _WRITES:
                 found.add(str(answer.body["user"]["id"]))
-        return found
+        # rights by a team are not told there, not even to administrators
+        return found if asked.keys() <= found else found | (await self._assignable(doing) or set())
 
     async def _assignable(self, doing: str) -> set[str] | None:
         """Who may write, by the list of assignees; None where it has others too, such as teams that only read."""

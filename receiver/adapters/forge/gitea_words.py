@@ -50,10 +50,13 @@ def is_draft(pull: Mapping[str, Any]) -> bool:
 
 
 def merger_of(pull: Mapping[str, Any]) -> Account | None:
-    """Who merged. Where merges by a push are detected, the forge may name the repository's owner in their place."""
-    if (pull["base"].get("repo") or {}).get("autodetect_manual_merge"):
-        return None
-    return person_of(pull.get("merged_by"))
+    """Who merged, where that is known.
+
+    With `autodetect_manual_merge` a push to the base counts as a merge, by whoever pushed there last, or by whoever the
+    commit says wrote it. Forgejo, and Gitea before 1.25, do not tell whether it is on: there nobody's name is believed.
+    """
+    detects = (pull["base"].get("repo") or {}).get("autodetect_manual_merge")
+    return person_of(pull.get("merged_by")) if detects is False else None
 
 
 def reviews_of(found: Sequence[Mapping[str, Any]]) -> tuple[Review, ...]:
@@ -150,8 +153,8 @@ def missing_words(repository: Mapping[str, Any], *, reads_issues: bool, sees_wri
         found.append("the token lacks the scope write:issue (comments and labels)")
     if not sees_writers:
         found.append(
-            "who may write cannot be seen, so no approval on the forge counts: make the account an administrator of "
-            "the repository, or give every team that has it the right to write"
+            "a team of the organisation only reads the repository, so whose approvals there count cannot be seen: let "
+            "every team that has it write, or make approvers collaborators and the account an administrator of it"
         )
     return tuple(found)
 

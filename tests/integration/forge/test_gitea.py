@@ -107,6 +107,15 @@ async def test_a_merge_by_a_push_is_nobodys_word(forge: Forge):
     assert (await forge.dialect.posture("main")).manual_merge is True
 
 
+async def test_who_merged_is_not_believed_where_detection_cannot_be_seen(forge: Forge):
+    forge.state.is_forgejo = True
+    pull = await forge.open()
+    forge.state.merge(forge.user("ada"), forge.pull(pull.number))
+    merged = await forge.dialect.read(pull.number)
+    assert (merged.state, merged.merged_by) == ("merged", None)
+    assert (await forge.dialect.posture("main")).manual_merge is None
+
+
 async def test_a_merge_names_its_head_and_asks_for_nothing_else(forge: Forge):
     pull = await forge.open()
     await forge.dialect.merge(pull.number, pull.head_sha)
@@ -330,8 +339,12 @@ async def test_a_team_that_only_reads_makes_the_list_of_assignees_worthless(forg
     forge.state.review(forge.user("eve"), forge.pull(pull.number), "approve")
     (review,) = (await forge.dialect.read(pull.number)).reviews
     assert not review.may_write
-    assert any("who may write cannot be seen" in words for words in (await forge.dialect.rights()).missing)
+    assert any("cannot be seen" in words for words in (await forge.dialect.rights()).missing)
     forge.state.teams[forge.repository.id] = [Team(1, "Writers", "write", [forge.user("eve").id])]
     (review,) = (await forge.dialect.read(pull.number)).reviews
     assert review.may_write
     assert (await forge.dialect.rights()).missing == ()
+    # and an administrator is told nothing of rights by a team either
+    forge.repository.rights[forge.user("gitmedic").id] = "admin"
+    (review,) = (await forge.dialect.read(pull.number)).reviews
+    assert review.may_write
