@@ -41,8 +41,9 @@ class Lists:
                 yield one
             known.update(one["id"] for one in new)
             largest, count = max(largest, len(ones)), answer.headers.get("x-total-count", "")
-            # the server may have a smaller limit than ours; a list without a count ends with nothing new
-            is_end = page * (largest or LIMIT) >= int(count) if count.isdecimal() else not new
+            # the server may have a smaller limit than ours, and a whole page may be hidden from us; a list without a
+            # count ends with nothing new
+            is_end = page * (largest or 1) >= int(count) if count.isdecimal() else not new
             if is_end or (count.isdecimal() and len(known) >= int(count)):
                 return
         raise Unavailable(f"{doing}: more than {_MOST_PAGES} pages", after_seconds=60)

@@ -147,6 +147,18 @@ def test_one_that_was_restored_is_not_newer_than_the_next():
     assert [(one.verdict, one.at.minute) for one in found] == [("approve", 10), ("reject", 10)]
 
 
+def test_a_forced_push_brings_its_second_head_alone():
+    forced = {
+        "type": "pull_push", "user": {"id": 5, "login": "ada"}, "created_at": "2026-11-21T01:00:00Z",
+        "body": json.dumps({"is_force_push": True, "commit_ids": ["a" * 40, "b" * 40]}),
+    }  # fmt: skip
+    opened = datetime(2026, 11, 21, tzinfo=UTC)
+    assert words.pusher_in([forced], "a" * 40, opened) is None
+    by = words.pusher_in([forced], "b" * 40, opened)
+    assert by is not None
+    assert by.login == "ada"
+
+
 def test_what_says_nothing_is_no_review():
     silent = [review(number, state, 0, 0) for number, state in enumerate(("COMMENT", "PENDING", "REQUEST_REVIEW"))]
     assert words.reviews_of([*silent, review(9, "APPROVED", 0, 0, user=None)]) == ()
