@@ -20,7 +20,8 @@ async def test_a_worker_packs_the_repository(ops: OpsRepository, bare: Path) -> 
 
     swept = SimpleNamespace(sweep=sweep)
     store = SimpleNamespace(locks=swept, deliveries=swept, memory=SimpleNamespace(vectors=None))
-    office = SimpleNamespace(store=store, repo=ops)
+    settings = SimpleNamespace(forge=SimpleNamespace(is_remote=False))
+    office = SimpleNamespace(settings=settings, store=store, repo=ops)
     chores = upkeep(office)
     worker = worker_of(World(FILES, RulesPlanner()), chores=chores)
     assert not (bare / "packed-refs").exists()
