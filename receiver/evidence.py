@@ -17,7 +17,7 @@ from receiver.domain.outcome import Risk
 from receiver.domain.playbook import Playbook
 from receiver.domain.policyfile import Policy
 from receiver.domain.proof import Confirmation, Reading
-from receiver.domain.quorum import approval_text, person_of
+from receiver.domain.quorum import approval_text, merged_at, person_of
 from receiver.domain.revision import Revision
 from receiver.domain.runfile import Pins
 from receiver.errors import Refused
@@ -62,7 +62,7 @@ class Grounds:
             digest, hosts = "", ()
         approved_at = case.approval.at if isinstance(case, Approved) else None
         if approved_at is None and pull_request is not None:
-            approved_at = pull_request.merged_at
+            approved_at = merged_at(pull_request, await self.ledger.now())
         return Merge(
             now=await self.ledger.now(),
             proposal=case.proposal,

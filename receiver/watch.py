@@ -19,6 +19,7 @@ from receiver.domain.entity import entity_of
 from receiver.domain.forge import Account, Marks, PullRequest
 from receiver.domain.given import AFTER, BEFORE, Given, brings_a_run, proposal_of, read_given
 from receiver.domain.inventory import targets_digest
+from receiver.domain.landing import Brought
 from receiver.domain.outcome import Mode
 from receiver.domain.plan import Attempt, Plan
 from receiver.domain.policyfile import Policy
@@ -41,6 +42,7 @@ from receiver.ports import (
     Ledger,
     Notifier,
     Repo,
+    Turn,
     Watchbook,
 )
 
@@ -80,12 +82,23 @@ class Watch:
             return
         seen = None
         try:
-            for number in await self.hosting.changed(turn.since - OVERLAP if turn.since is not None else None):
-                await self._one(number)
+            refused = await self._all(turn)
             await self.adopt()
+            if refused is not None:
+                raise refused
             seen = turn.at
         finally:
             await self.book.done(self.repository, seen)
+
+    async def _all(self, turn: Turn) -> Refused | None:
+        """Each of what changed; one that a person must look at holds up no other."""
+        refused = None
+        for number in await self.hosting.changed(turn.since - OVERLAP if turn.since is not None else None):
+            try:
+                await self._one(number)
+            except Refused as error:
+                refused = error
+        return refused
 
     async def _one(self, number: int) -> None:
         case = await self.archive.case_of_proposal(number)
@@ -105,7 +118,7 @@ class Watch:
         if not brings_a_run(brought):
             await self._keep(pull, None, "it brings no run file")
             return
-        given = await self._given(pull)
+        given = await self._given(pull, brought)
         answers = _answers(given)
         no = next((answer for answer in answers if answer.passed is False), None)
         await self._say(pull, answers, no)
@@ -117,8 +130,7 @@ class Watch:
         await self.desk.open(case, [Event(kind="case.planned", actor=f"forge:{pull.author.login}", text=said)])
         await self._keep(pull, case.id, "")
 
-    async def _given(self, pull: PullRequest) -> Given:
-        brought = await self.branches.brought(pull.head_ref, pull.head_sha)
+    async def _given(self, pull: PullRequest, brought: Brought) -> Given:
         revision = await self.repo.revision(await self.repo.adopted())
         runfile, unreadable = read_given(brought)
         trees, digest, is_known = None, "", False

@@ -14,9 +14,9 @@ from receiver.domain.outcome import Outcome, Verdict
 from receiver.domain.proof import Reading
 from receiver.domain.proposal import Approval, Signature
 from receiver.domain.pulltext import closing, labels, proposal_body, standing_comment, status_line
-from receiver.domain.quorum import approvers, candidates, may_approve, person_of, standing
+from receiver.domain.quorum import approvers, candidates, may_approve, merged_at, person_of, standing
 from receiver.domain.table import NotHere, answer_all, first_no
-from receiver.errors import Broken, Retry
+from receiver.errors import Broken, Refused, Retry
 from receiver.evidence import Grounds, hold_seconds
 from receiver.ports import Forge, Hosting, Proof
 
@@ -32,7 +32,13 @@ async def approve(
     case: Proposed, *, grounds: Grounds, forge: Forge, hosting: Hosting, proof: Proof
 ) -> Approved | Ended:
     """Look at the proposal once."""
-    pull = await forge.read(case.proposal.number)
+    try:
+        pull = await forge.read(case.proposal.number)
+    except Refused as error:
+        # deleted, or out of our sight: nobody can decide any more, and it does not stay open for ever
+        if await grounds.ledger.now() < case.proposal.expires_at:
+            raise
+        return case.end(Outcome.EXPIRED, f"{_expired(case)}; and the forge: {error.message}", reason="in_time")
     if pull.state == "closed":
         return await _closed(case, pull, grounds)
     merge = await grounds.gather(case, pull.merge_sha, pull_request=pull, posture=await hosting.posture())
@@ -54,7 +60,7 @@ def _approval(merge: Merge, pull: PullRequest) -> Approval:
     vote = vote_of(merge)
     words, counted = standing(vote), approvers(vote)
     return Approval(
-        at=pull.merged_at or merge.now,
+        at=merged_at(pull, merge.now),
         merge_sha=pull.merge_sha,
         head_sha=pull.head_sha,
         approved_by=counted,

@@ -43,6 +43,10 @@ async def execute(case: Approved, *, grounds: Grounds, runner: Runner, locks: Lo
     if begun is not None:
         await locks.free(run)
         return await _pick_up(case, begun, grounds)
+    if await grounds.ledger.now() >= case.proposal.expires_at:
+        # asked here as well: without a forge there is no clearance, and nothing waits for ever
+        why = f"approved, and not begun before {case.proposal.expires_at:%Y-%m-%d %H:%M} UTC"
+        return case.end(Outcome.EXPIRED, why, reason="in_time")
     playbook = (await grounds.repo.revision(case.revision)).catalog.playbooks[case.runfile.playbook]
     names = lock_names(playbook, case.runfile, case.entity)
     holder = await locks.take(run, case.id, names, reason=f"{playbook.id} in run {run}")

@@ -13,6 +13,7 @@ from receiver.domain.forge import Marks
 from receiver.domain.outcome import Outcome, Risk, Verdict
 from receiver.domain.pulltext import labels, outcome_comment
 from receiver.domain.text import plain
+from receiver.errors import Refused
 from receiver.ports import Forge, Ledger, Memory, Notifier
 
 _OUTCOMES = {
@@ -53,7 +54,11 @@ async def learn(case: Ended | Verified, *, ledger: Ledger, memory: Memory, forge
     await ledger.learn(closed)
     await memory.remember(closed)
     if closed.proposal is not None:
-        await _say(closed, closed.proposal.number, forge)
+        try:
+            await _say(closed, closed.proposal.number, forge)
+        except Refused as error:
+            # deleted, archived, out of our sight: the outcome stays with the case
+            await notifier.tell("the outcome could not be written on its pull request", error.message, closed.id)
     # rule S18: who let a critical alert be is told, too
     let_be = closed.outcome is Outcome.NOTHING_TO_DO or closed.reason == "turned_down"
     left_alone = let_be and closed.alert is not None and _is_critical(closed.alert)

@@ -10,6 +10,8 @@ from receiver.adapters.planner.rules import RulesPlanner
 from receiver.domain.case import Approved, Closed, Proposed
 from receiver.domain.forge import Account, Posture, Review, person_account
 from receiver.domain.outcome import Outcome, Verdict
+from receiver.errors import Refused
+from receiver.pipeline import advance
 from receiver.testing import World
 from receiver.testing.repo import FakeSignatures
 from tests.unit.test_pipeline import CATALOG, FILES, PLAYBOOK, alert, closed, proposed
@@ -224,3 +226,31 @@ async def test_a_bots_approval_counts_for_nothing(world: World):
     await world.merge(case, "guest")
     end = await closed(world, case)
     assert (end.outcome, end.reason) == (Outcome.REFUSED, "quorum")
+
+
+async def test_a_pull_request_that_an_admin_deleted_ends_when_its_time_is_over(world: World):
+    case = await proposed(world)
+    del world.forge.pulls[1]
+
+    with pytest.raises(Refused):  # the worker says so, and comes back later
+        await advance(world.case(case), world.ports)
+    world.clock.pass_seconds(4 * 3600 + 1)
+    ended = await advance(world.case(case), world.ports)
+    assert (ended.kind, getattr(ended, "outcome", "")) == ("ended", Outcome.EXPIRED)
+    closed_ = await advance(ended, world.ports)
+    assert closed_.kind == "closed"
+    assert any("could not be written" in subject for subject, *_ in world.notifier.told)
+
+
+async def test_an_approved_run_does_not_wait_for_ever(world: World):
+    """The forge is gone after the merge: no clearance comes, and the run expires like any other."""
+    case = await proposed(world)
+    await world.locks.take("other", "other", ["host:web1"])
+    await world.merge(case, "anna")
+    await world.settle()
+    assert isinstance(world.case(case), Approved)
+    world.clock.pass_seconds(4 * 3600 + 1)
+    await world.locks.free("other")
+    end = await closed(world, case)
+    assert (end.outcome, end.reason) == (Outcome.EXPIRED, "in_time")
+    assert modes(world) == ["check"]
