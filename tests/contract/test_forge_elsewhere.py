@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -346,3 +346,13 @@ async def test_hooks(place: Elsewhere):
     assert (made.url, made.active) == ("https://gitmedic.example/hooks/forge", True)
     assert await dialect.hooks() == [made]
     assert place.repository.hooks[0].secret == "secret-of-the-hook"
+
+
+@pytest.mark.parametrize("ahead", [timedelta(minutes=-10), timedelta(minutes=10)])
+async def test_a_forge_whose_clock_is_wrong_says_when_it_was_merged_by_ours(place: Elsewhere, ahead: timedelta):
+    """What was approved before this instance began to live needs a fresh approval (rule S2): clocks must agree."""
+    number, _ = await place.open()
+    place.state.ahead = ahead
+    await place.merges("ada", number)
+    merged_at = (await place.forge.read(number)).merged_at
+    assert merged_at is not None and abs(merged_at - datetime.now(UTC)) < timedelta(seconds=10)

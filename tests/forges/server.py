@@ -16,6 +16,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,8 @@ class ForgeServer:
             more = {"ssl_certfile": str(self._key[0]), "ssl_keyfile": str(self._key[1])}
         config = uvicorn.Config(
             self._answer, interface="asgi3", http="httptools", ws="none", lifespan="off", access_log=False,
-            log_config=None, proxy_headers=False, server_header=False, timeout_graceful_shutdown=2, **more,
+            log_config=None, proxy_headers=False, server_header=False, date_header=False,
+            timeout_graceful_shutdown=2, **more,
         )  # fmt: skip
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(
@@ -107,6 +109,7 @@ class ForgeServer:
             send.__self__.transport.abort()  # type: ignore[attr-defined]
             await asyncio.sleep(0)
             return
+        sent.headers["date"] = format_datetime(self.state.now(), usegmt=True)  # by the forge's own clock
         await sent(scope, receive, send)
 
     async def _meet(self, fault: Fault | None, scope: Message, body: bytes, path: str) -> Response | None:

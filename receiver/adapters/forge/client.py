@@ -13,7 +13,7 @@ import re
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,8 @@ class ForgeClient:
         self._not_before = 0.0
         self._known: dict[str, tuple[str, Answer]] = {}
         self._secrets: set[str] = set()
+        #: how far the forge's clock is ahead of ours, by its last answer
+        self.skew = timedelta()
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -206,6 +208,8 @@ class ForgeClient:
                 ) from None
             raise Unavailable(f"{doing} at {self._settings.host}: {said[:200]}") from None
         self._note_limits(answer)
+        date = _date(answer.headers.get("date"))
+        self.skew = date - datetime.now(UTC) if date is not None else self.skew
         return answer
 
     async def _exchange(

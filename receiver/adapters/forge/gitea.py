@@ -54,6 +54,11 @@ class Gitea:
         )
         self._lists = Lists(self._client)
 
+    @property
+    def skew(self) -> timedelta:
+        """How far its clock is ahead of ours."""
+        return self._client.skew
+
     async def aclose(self) -> None:
         """Close the connections."""
         await self._client.aclose()

@@ -8,7 +8,7 @@ repository than ours: a path can be given to somebody else, the number stays.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -48,6 +48,11 @@ class GitHub:
             self._identity = AppTokens(settings, secret, transport)
         else:
             self._identity = Token(secret, self._client)
+
+    @property
+    def skew(self) -> timedelta:
+        """How far its clock is ahead of ours."""
+        return self._client.skew
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -62,6 +62,11 @@ class GitLab:
         self._known_until = 0.0
         self._own_id = settings.account
         self._bots: dict[str, bool] = {}
+
+    @property
+    def skew(self) -> timedelta:
+        """How far its clock is ahead of ours."""
+        return self._client.skew
 
     async def aclose(self) -> None:
         """Close the connections."""
