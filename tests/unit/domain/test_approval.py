@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from receiver.domain.approval import APPROVAL, Merge
-from receiver.domain.forge import Posture, PullRequest, Review, bot_account, person_account
+from receiver.domain.forge import Account, Posture, PullRequest, Review, bot_account, person_account
 from receiver.domain.landing import Landing, Trees
 from receiver.domain.outcome import Risk, Verdict
 from receiver.domain.policyfile import Person, Policy, Rule
@@ -133,6 +133,8 @@ OTHER = CONTENT.replace(b"web1", b"web2")
 SOLO = Policy(people=PEOPLE, solo="anna")
 TWO = Rule(name="two", risks=(Risk.LOW,), approvals=2)
 BERT = with_pull(reviews=(review("bert"),)).model_copy(update={"risk": Risk.HIGH})
+ROBOT = Account(forge="github", id="9", login="robot", is_bot=True)
+ROBOTS = {"policy": Policy(people=(Person(name="robot", forges={"github": "id:9"}, approves=Risk.HIGH),))}
 WARN = {"posture": Posture(protected=False), "policy": Policy(people=PEOPLE, posture="warn")}
 
 
@@ -189,6 +191,7 @@ WARN = {"posture": Posture(protected=False), "policy": Policy(people=PEOPLE, pos
         (with_pull(reviews=(review().model_copy(update={"stands": False}),)), ["quorum"]),
         (with_pull(reviews=(review().model_copy(update={"may_write": False}),)), ["quorum"]),
         (with_pull(pushed_by=person_account("anna")), ["quorum"]),
+        (with_pull(reviews=(review().model_copy(update={"by": ROBOT}),)).model_copy(update=ROBOTS), ["quorum"]),
         (GOOD.model_copy(update={"policy": Policy(people=PEOPLE, rules=(TWO,))}), ["quorum"]),
         (with_pull(settling=True), ["settled"]),
         (GOOD.model_copy(update={"posture": None}), ["posture"]),
