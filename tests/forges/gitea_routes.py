@@ -334,6 +334,14 @@ class Operations:
         repository.hooks.append(hook)
         return JSONResponse(gitea_json.hook(hook), 201)
 
+    def drop_hook(self, request: Request) -> Response:
+        _, repository = self.administered(request)
+        number = request.path_params["hook"]
+        if all(one.id != number for one in repository.hooks):
+            raise Denied(404, "Not Found", "missing")
+        repository.hooks = [one for one in repository.hooks if one.id != number]
+        return Response(status_code=204)
+
     def me(self, request: Request) -> Response:
         return JSONResponse(self.forge.user_json(self.who(request, "user").id))
 
@@ -357,5 +365,6 @@ def routes(forge: GiteaDouble) -> list[BaseRoute]:
         ("GET", f"{_REPO}/collaborators/{{user}}/permission", do.permission),
         ("GET", f"{_REPO}/assignees", do.assignees), ("GET", f"{_REPO}/teams", do.teams),
         ("GET", f"{_REPO}/hooks", do.hooks), ("POST", f"{_REPO}/hooks", do.make_hook),
+        ("DELETE", f"{_REPO}/hooks/{{hook:int}}", do.drop_hook),
     ]  # fmt: skip
     return [Route(path, endpoint, methods=[method]) for method, path, endpoint in table]

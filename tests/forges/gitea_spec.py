@@ -127,6 +127,7 @@ _REDUCED: dict[str, dict[str, Any]] = {
             {"type": {"type": "string", "enum": ["gitea", "gogs"]}, "config": {"type": "object"}}, active=_FLAG,
             events=_list(_TEXT), branch_filter=_TEXT)),
     },
+    f"{_REPO}/hooks/{{id}}": {"delete": _operation(204, None)},
 }  # fmt: skip
 
 

@@ -320,6 +320,14 @@ class Operations:
         self.forge.notify(Event("ping", repository, user, self.forge.now(), ref=str(hook.id)))
         return JSONResponse(self.forge.shapes.hook(hook), 201)
 
+    def drop_hook(self, request: Request) -> Response:
+        user, repository = self.forge.place(request)
+        number = request.path_params["hook"]
+        if not self.forge.may(user, repository, "admin") or all(one.id != number for one in repository.hooks):
+            raise Denied(404, "Not Found", "missing")
+        repository.hooks = [one for one in repository.hooks if one.id != number]
+        return Response(status_code=204)
+
     # --- accounts
 
     def own_user(self, request: Request) -> Response:
@@ -358,6 +366,7 @@ def routes(forge: GitHubDouble) -> Sequence[BaseRoute]:
         ("GET", f"{_REPO}/branches/{{branch:path}}", run.branch),
         ("GET", f"{_REPO}/rules/branches/{{branch:path}}", run.rules), ("GET", f"{_REPO}/activity", run.activity),
         ("GET", f"{_REPO}/hooks", run.hooks), ("POST", f"{_REPO}/hooks", run.add_hook),
+        ("DELETE", f"{_REPO}/hooks/{{hook:int}}", run.drop_hook),
         ("GET", "/user", run.own_user), ("GET", "/users/{login}", run.get_user), ("GET", "/app", run.own_app),
         ("POST", "/app/installations/{installation}/access_tokens", run.app_token),
     )  # fmt: skip

@@ -125,6 +125,7 @@ _MISSING: dict[str, dict[str, Any]] = {
             | {"additionalProperties": False},
         ),
     },
+    f"{_REPO}/hooks/{{hook_id}}": {"delete": _operation({204: None})},
     # issues/labels#remove-a-label-from-an-issue
     f"{_REPO}/issues/{{issue_number}}/labels/{{name}}": {"delete": _operation({200: _list(_ref("label"))})},
     # users/users#get-the-authenticated-user, users/users#get-a-user

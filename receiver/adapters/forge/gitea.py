@@ -253,6 +253,11 @@ class Gitea:
         )
         raise Refused(str(error), next_step=step, reason="webhook_host")
 
+    async def drop_hook(self, id: str) -> None:
+        """Take one away; harmless when it is gone."""
+        place, doing = f"{self._repo}/hooks/{quote(id, safe='')}", "taking a webhook away on Gitea"
+        await self._client.write("DELETE", place, None, doing=doing, fine=frozenset({404}))
+
     # --- inside
 
     async def _authorize(self) -> Mapping[str, str]:

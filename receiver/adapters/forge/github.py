@@ -16,7 +16,7 @@ import httpx
 
 from receiver.adapters.forge.client import Answer, ForgeClient
 from receiver.adapters.forge.github_app import HEADERS, AppTokens, Identity, Token
-from receiver.adapters.forge.github_words import account_of, missing_words, posture_of, review_of, utc
+from receiver.adapters.forge.github_words import account_of, expiry_in, missing_words, posture_of, review_of, utc
 from receiver.adapters.forge.remote import Hook, Rights
 from receiver.adapters.forge.settings import ForgeSettings
 from receiver.domain.forge import Account, Marks, Opening, Posture, PullRequest, Review
@@ -214,6 +214,7 @@ class GitHub:
             is_admin=bool(may.get("admin") or may.get("maintain")),
             scopes=scopes or (),
             missing=(*missing_words(said, scopes, may_push=may_push), *lacking),
+            expires_at=expiry_in(answer.headers),
         )
 
     async def hooks(self) -> list[Hook]:
@@ -229,6 +230,11 @@ class GitHub:
         }  # fmt: skip
         made = await self._client.write("POST", f"{self._repo}/hooks", body, doing=f"making a webhook to {url!r}")
         return _hook(made.body)
+
+    async def drop_hook(self, id: str) -> None:
+        """Take one away; harmless when it is gone."""
+        place, doing = f"{self._repo}/hooks/{quote(id, safe='')}", "taking a webhook away on GitHub"
+        await self._client.write("DELETE", place, None, doing=doing, fine=frozenset({404}))
 
     # --- inside
 

@@ -26,6 +26,15 @@ def utc(text: str) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
+def expiry_in(headers: Mapping[str, str]) -> datetime | None:
+    """When a personal token ends, as GitHub says beside every answer; tokens without an end and Apps have none."""
+    said = headers.get("github-authentication-token-expiration", "").replace(" UTC", " +0000")
+    try:
+        return datetime.strptime(said, "%Y-%m-%d %H:%M:%S %z")
+    except ValueError:
+        return None
+
+
 def review_of(said: Mapping[str, Any]) -> Review | None:
     """One review; None for those that say nothing, or that nobody is behind any more."""
     verdict = _VERDICTS.get(said["state"])

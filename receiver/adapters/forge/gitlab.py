@@ -243,6 +243,7 @@ class GitLab:
             default_branch=project.get("default_branch") or "", archived=bool(project.get("archived")),
             private=project.get("visibility") != "public", scopes=scopes, missing=missing,
             may_push=level >= DEVELOPER and not project.get("archived"), is_admin=level >= MAINTAINER,
+            expires_at=reading.day((token or {}).get("expires_at")),
         )  # fmt: skip
 
     async def hooks(self) -> list[Hook]:
@@ -260,13 +261,18 @@ class GitLab:
         }  # fmt: skip
         made = made_of((await self._client.write("POST", f"{self._place}/hooks", body, doing=doing)).body, doing)
         if signs and not made.get("signing_token_present"):
-            await self._client.write("DELETE", f"{self._place}/hooks/{made['id']}", None, doing=doing)
+            await self.drop_hook(str(made["id"]))
             raise Refused(
                 f"{doing}: this GitLab does not sign its webhooks",
                 next_step="give a secret that does not begin with whsec_: it is sent along as X-Gitlab-Token",
                 reason="signing",
             )
         return reading.hook_of(made)
+
+    async def drop_hook(self, id: str) -> None:
+        """Take one away; harmless when it is gone."""
+        place, missing = f"{self._place}/hooks/{quote(id, safe='')}", frozenset({404})
+        await self._client.write("DELETE", place, None, doing="taking a webhook away", fine=missing)
 
     # --- inside
 

@@ -41,6 +41,11 @@ def moment(text: str | None) -> datetime | None:
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
+def day(text: str | None) -> datetime | None:
+    """The beginning of a day, at which GitLab lets tokens end."""
+    return datetime.fromisoformat(text).replace(tzinfo=UTC) if text else None
+
+
 def state_of(given: Mapping[str, Any]) -> Literal["open", "merged", "closed"]:
     """`locked` is a merge under way: not merged yet."""
     states: dict[str, Literal["open", "merged", "closed"]]

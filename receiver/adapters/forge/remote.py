@@ -41,6 +41,7 @@ class Rights(Record):
     is_admin: bool  #: more than gitmedic needs
     scopes: tuple[str, ...] = ()  #: as the forge lists them; empty: it does not
     missing: tuple[str, ...] = ()  #: what gitmedic needs and this token lacks, in words
+    expires_at: datetime | None = None  #: of the token; None: never, or the forge does not say
 
 
 class Hook(Record):
@@ -108,6 +109,9 @@ class Dialect(Protocol):
 
     async def make_hook(self, url: str, secret: str) -> Hook:
         """One that sends signed JSON for what gitmedic listens to."""
+
+    async def drop_hook(self, id: str) -> None:
+        """Take one away; harmless when it is gone."""
 
     async def aclose(self) -> None:
         """Close the connections."""
