@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -71,6 +72,41 @@ def claim_there(git: Git, access: Access, run: str, instance: str, nonce: str) -
         except Unavailable as unclear:
             lost, error = True, unclear
     raise Unavailable(f"claiming run {run} on the forge: {error}", after_seconds=30)
+
+
+def carry(git: Git, access: Access) -> int:
+    """Make every claim of this repository on the forge as well; how many were new there.
+
+    One that is there already stays as it is: whoever made it was first.
+    """
+    listed = git.run("for-each-ref", "--format=%(objectname) %(refname)", f"{CLAIMS}/").stdout.decode(
+        "ascii", "replace"
+    )
+    ours = {ref.removeprefix(f"{CLAIMS}/"): one for one, _, ref in (row.partition(" ") for row in listed.splitlines())}
+    left, carried, words = _not_there(git, access, ours), 0, ""
+    as_tags = git.run("config", "--local", "--get", _AS_TAGS, ok=(0, 1)).stdout.strip() == b"true"
+    for by_tag in (True,) if as_tags else (False, True):
+        before = len(left)
+        for first in range(0, len(left), 100):
+            some = {_names(run)[by_tag]: ours[run] for run in left[first : first + 100]}
+            pushes, leases = [f"{one}:{ref}" for ref, one in some.items()], dict.fromkeys(some, "")
+            words = upstream.push(git, access, *pushes, leases=leases, doing="carrying claims to the forge").words
+        left = _not_there(git, access, ours) if left else left
+        carried += before - len(left)
+        if by_tag and carried and not as_tags:
+            git.run("config", "--local", _AS_TAGS, "true")
+        if not left:
+            return carried
+    raise Refused(
+        f"carrying claims to the forge: {len(left)} of {len(ours)} are refused there: {words}",
+        next_step="let gitmedic's account create tags gitmedic-claim-* (a rule for tags may forbid it)",
+        reason="claim_refused",
+    )
+
+
+def _not_there(git: Git, access: Access, runs: Iterable[str]) -> list[str]:
+    there = upstream.listed(git, access, f"{CLAIMS}/*", f"{TAGS}*", doing="listing claims")
+    return [run for run in runs if not any(name in there for name in _names(run))]
 
 
 def prune_there(git: Git, access: Access) -> None:

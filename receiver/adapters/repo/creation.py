@@ -71,6 +71,14 @@ def become_mirror(path: Path, url: str, base: str = "main") -> None:
     _follow(Git(RepoSettings(path=path, base=check_branch(base))), url)
 
 
+def become_own(path: Path, base: str = "main") -> None:
+    """Let a mirror be the ops repository itself again, as it stands; people push to it and nothing is overwritten."""
+    git = Git(RepoSettings(path=path, base=check_branch(base)))
+    git.run("config", "--local", "--remove-section", "remote.forge", ok=(0, 5, 128))
+    git.run("config", "--local", "--unset-all", "gitmedic.claimsAsTags", ok=(0, 5))
+    install_hook(git.path, git.settings.base)
+
+
 def clone_work_tree(bare: Path, folder: Path) -> None:
     """An ordinary work tree for a person, whose remote `gitmedic` is the bare repository."""
     folder = folder.absolute()

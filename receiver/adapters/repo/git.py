@@ -39,7 +39,6 @@ class OpsRepository:
         self._git = Git(settings)
         self._adoption = adoption
         self._upstream = upstream
-        self._is_followed = False
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="git")
         self._revisions: OrderedDict[str, Revision] = OrderedDict()
 
@@ -130,6 +129,7 @@ class OpsRepository:
 
     async def prepare_merge(self, head: str, message: str) -> tuple[str, str]:
         """A two-parent commit that adds the head's one file to the tip; (merge, tip). Moves nothing."""
+        await self._access()
         return await self._do(branches.prepare_merge, head, message)
 
     async def land(self, merge: str, tip: str, branch: str, head: str) -> bool:
@@ -185,13 +185,12 @@ class OpsRepository:
         await self._do(branches.sweep)
 
     async def _access(self) -> Access | None:
-        """The forge with the password of now, once this is known to be its mirror."""
+        """The forge with the password of now. Asked anew each time: a person may connect it while we run."""
         if self._upstream is None:
+            await self._do(mirror.check_own)
             return None
         access = await access_to(self._upstream)
-        if not self._is_followed:
-            await self._do(mirror.check_mirror, access)
-            self._is_followed = True
+        await self._do(mirror.check_mirror, access)
         return access
 
     async def _do(self, act: Callable[Concatenate[Git, P], R], *args: P.args, **kwargs: P.kwargs) -> R:

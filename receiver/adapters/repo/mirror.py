@@ -27,13 +27,30 @@ _MOST_FILES = 100
 
 def check_mirror(git: Git, access: Access) -> None:
     """That this repository was made to follow that one, or `Refused`: the base branch is overwritten by a fetch."""
-    followed = git.run("config", "--local", "--get", "remote.forge.url", ok=(0, 1)).stdout.decode("utf-8", "replace")
-    if followed.strip() != access.url:
+    followed = following(git)
+    if followed != access.url:
         raise Refused(
-            f"following {access.url}: {str(git.path)!r} is {_what_it_is(followed.strip())}",
+            f"following {access.url}: {str(git.path)!r} is {_what_it_is(followed)}",
             next_step="make it a mirror of that repository with: gitmedic forge connect",
             reason="other_mirror",
         )
+
+
+def check_own(git: Git) -> None:
+    """That this repository follows nobody, or `Refused`: what is made here alone, the next fetch would overwrite."""
+    followed = following(git)
+    if followed:
+        raise Refused(
+            f"changing {str(git.path)!r}: it is {_what_it_is(followed)}, and these settings name no forge",
+            next_step="restart gitmedic up; if it says this again: gitmedic forge connect",
+            reason="other_mirror",
+        )
+
+
+def following(git: Git) -> str:
+    """The address that this repository is a mirror of; empty: none."""
+    said = git.run("config", "--local", "--get", "remote.forge.url", ok=(0, 1)).stdout
+    return said.decode("utf-8", "replace").strip()
 
 
 def _what_it_is(followed: str) -> str:
