@@ -293,15 +293,19 @@ CHECKS: tuple[tuple[str, Check], ...] = (
 )
 
 
-async def examine(settings: Settings, repo: Callable[[], AbstractAsyncContextManager[OpsRepository]]) -> list[Finding]:
-    """All checks; `repo` opens the ops repository, which needs the database."""
+async def examine(
+    settings: Settings,
+    repo: Callable[[], AbstractAsyncContextManager[OpsRepository]],
+    more: tuple[tuple[str, Check], ...] = (),
+) -> list[Finding]:
+    """All checks and `more`; `repo` opens the ops repository, which needs the database."""
 
     async def last(_: Settings) -> list[Finding]:
         async with repo() as opened:
             return await revision(settings, opened)
 
     rows: list[Finding] = []
-    for name, check in (*CHECKS, ("revision", last)):
+    for name, check in (*CHECKS, ("revision", last), *more):
         try:
             rows += await check(settings)
         except GitmedicError as error:

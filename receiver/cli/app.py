@@ -13,6 +13,7 @@ from receiver.cli import (
     decide,
     doctor,
     eval,
+    forge,
     locks,
     memory,
     plan,
@@ -36,6 +37,7 @@ setup.register(app)
 if importlib.util.find_spec("receiver.cli.demo"):
     importlib.import_module("receiver.cli.demo").register(app)
 for part in (
-    up, doctor, cases, decide, plan, eval, runs, catalog, revision, alerts, locks, memory, reference, tokens, version,
+    up, doctor, cases, decide, plan, eval, runs, catalog, revision, forge, alerts, locks, memory, reference, tokens,
+    version,
 ):  # fmt: skip
     part.register(app)

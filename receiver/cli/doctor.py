@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
 
     @command(app, "doctor")
     def doctor() -> int:
-        """Check this machine, the data directory, the database, the sources and the catalog."""
+        """Check this machine, the data directory, the database, the sources, the catalog and the forge."""
         with working("asking the database, the sources, git and the sandbox"):
             rows = run_async(_examine())
         cells = [(row.status, row.what, row.found, row.fix) for row in rows]
@@ -34,9 +34,10 @@ def register(app: typer.Typer) -> None:
 
 async def _examine() -> list[Finding]:
     from receiver.cli.open import settings
+    from receiver.connecting.rows import forge
     from receiver.doctor import examine
 
-    return await examine(settings(), _repo)
+    return await examine(settings(), _repo, (("forge", forge),))
 
 
 @asynccontextmanager

@@ -1,0 +1,142 @@
+"""The table `[forge]` of gitmedic.toml as text: all else in the file, comments too, stays byte for byte.
+
+Decides where a line goes by the lines themselves, and believes the result only when a TOML reader finds exactly the
+wanted table in it and every other table as it was. Refuses a file that writes the table in another way, with the lines
+to write by hand.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from receiver.errors import Refused
+
+_HEADER = re.compile(r"^\s*\[\s*forge\s*\]\s*(#.*)?$")
+_ANY_HEADER = re.compile(r"^\s*\[")
+_KEY = re.compile(r"^\s*([A-Za-z0-9_]+)\s*=")
+
+Value = str | float
+
+
+def with_forge(text: str, values: Mapping[str, Value]) -> str:
+    """The file with these settings in its `[forge]`; keys that are not named here stay as they are."""
+    lines, wanted = text.splitlines(), {key: f"{key} = {_written(value)}" for key, value in values.items()}
+    place = _table(lines)
+    if place is None:
+        head = [*lines, ""] if lines and lines[-1].strip() else lines
+        made = [*head, "[forge]", *wanted.values()]
+    else:
+        first, last = place
+        left, kept = dict(wanted), []
+        for line in lines[first:last]:
+            key = _KEY.match(line)
+            name = key[1] if key else ""
+            kept.append(left.pop(name) if name in left else line)
+        made = [*lines[:first], *kept, *left.values(), *lines[last:]]
+    return _checked(text, "\n".join(made) + "\n", _tables(text).get("forge", {}) | dict(values), list(wanted.values()))
+
+
+def without_forge(text: str) -> str:
+    """The file without its `[forge]`; comments behind the table's last line stay."""
+    lines = text.splitlines()
+    place = _table(lines)
+    if place is None:
+        return _checked(text, text, None, [])
+    first, last = place
+    made = [*lines[: first - 1], *lines[last:]]
+    while made and not made[-1].strip():
+        made.pop()
+    return _checked(text, "\n".join(made) + "\n" if made else "", None, [])
+
+
+def write(file: Path, text: str) -> None:
+    """Whole or not at all, with the mode and the owner that the file had."""
+    file = file.resolve()
+    try:
+        found = file.stat() if file.exists() else file.parent.stat()
+        keep(file, text.encode(), mode=found.st_mode & 0o777 if file.exists() else 0o600, owner=found)
+    except OSError as error:
+        raise _by_hand(file, str(error)) from None
+
+
+def keep(file: Path, content: bytes, *, mode: int, owner: os.stat_result) -> None:
+    """A new file in the place of the old one; root writes it for whoever owns what it belongs to."""
+    fresh = file.with_name(f".{file.name}.{uuid4().hex[:8]}")
+    try:
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        if os.geteuid() == 0:
+            os.chown(fresh, owner.st_uid, owner.st_gid)
+        fresh.chmod(mode)
+        fresh.replace(file)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
+
+
+def check_writable(file: Path) -> None:
+    """`Refused` where the file could not be replaced later."""
+    folder = file.resolve().parent
+    if not os.access(folder, os.W_OK):
+        raise _by_hand(file, f"no right to write in {folder}")
+
+
+def _by_hand(file: Path, why: str) -> Refused:
+    return Refused(
+        f"writing [forge] to {str(file)!r}: {why}",
+        next_step="run this as the user who may write it, or name another file with --config",
+        reason="config",
+    )
+
+
+def _table(lines: list[str]) -> tuple[int, int] | None:
+    """(first line of its content, the line behind its last key)."""
+    header = next((number for number, line in enumerate(lines) if _HEADER.match(line)), None)
+    if header is None:
+        return None
+    end = header + 1
+    for number in range(header + 1, len(lines)):
+        if _ANY_HEADER.match(lines[number]):
+            break
+        if _KEY.match(lines[number]):
+            end = number + 1
+    return header + 1, end
+
+
+def _tables(text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise Refused(
+            f"reading the settings file: {error}", next_step="gitmedic config check", reason="config"
+        ) from None
+
+
+def _checked(before: str, after: str, forge: Mapping[str, Any] | None, lines: list[str]) -> str:
+    expected = {name: value for name, value in _tables(before).items() if name != "forge"}
+    try:
+        found = tomllib.loads(after)
+    except tomllib.TOMLDecodeError:
+        found = {}
+    if found != expected | ({"forge": dict(forge)} if forge is not None else {}):
+        step = f"write the table by hand: [forge] {' · '.join(lines)}" if lines else "take the table forge out by hand"
+        raise Refused(
+            "writing the settings file: its settings of the forge stand there in a way that is not edited",
+            next_step=step,
+            reason="config",
+        )
+    return after
+
+
+def _written(value: Value) -> str:
+    """A TOML basic string is a JSON string, where neither holds what TOML has no escape for."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else f"{value:g}"
