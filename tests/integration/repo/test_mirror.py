@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from receiver.adapters.repo.creation import become_mirror, create_mirror
+from receiver.adapters.repo.creation import become_mirror, become_own, create_mirror
 from receiver.adapters.repo.git import OpsRepository
 from receiver.adapters.repo.settings import RepoSettings
 from receiver.errors import Refused, Unavailable
@@ -249,3 +249,27 @@ async def test_two_processes_fetch_at_once(mirror: OpsRepository, forge: Forge):
         landed = forge.land({"other": b"%d" % number})
         assert await asyncio.gather(mirror.fetch(), twin.fetch()) == [landed, landed]
     await twin.close()
+
+
+async def test_whoever_runs_with_the_settings_of_before_is_refused(ops: OpsRepository, bare: Path, forge: Forge):
+    await ops.propose(branch=BRANCH, path="runs/2026/11/21/x.yml", content=CONTENT, message="Before")
+    become_mirror(bare, forge.url)
+    another = BRANCH.replace("0001", "0002")
+    for act in (
+        ops.propose(branch=another, path="runs/2026/11/21/y.yml", content=CONTENT, message="After"),
+        ops.prepare_merge("a" * 40, "Merge"),
+        ops.claim("01939a00-1111-7000-8000-000000000009", "one", "0" * 32),
+    ):
+        with pytest.raises(Refused, match="these settings name no forge"):
+            await act
+    become_own(bare)
+    assert await ops.claim("01939a00-1111-7000-8000-000000000009", "one", "0" * 32)
+
+
+async def test_a_mirror_that_was_made_our_own_again_is_not_fetched_over(mirror: OpsRepository, forge: Forge):
+    tip = await mirror.fetch()
+    become_own(mirror._git.path)
+    forge.land({"inventory/hosts.yml": b"all: {hosts: {db1: {}}}\n"})
+    with pytest.raises(Refused, match="an ops repository of its own"):
+        await mirror.fetch()
+    assert await mirror.tip() == tip

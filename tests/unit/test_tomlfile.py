@@ -1,0 +1,62 @@
+"""The table `[forge]` of gitmedic.toml as text."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import receiver
+from receiver.connecting.tomlfile import with_forge, without_forge, write
+from receiver.errors import Refused
+
+EXAMPLE = (Path(receiver.__file__).parent / "gitmedic.example.toml").read_text()
+VALUES = {"kind": "gitea", "url": 'https://git.lan/o/"r"', "poll_seconds": 20.0}
+TEXTS = [
+    "",
+    '[web]\nlisten = "127.0.0.1:1"',
+    EXAMPLE,
+    "# only a comment\n\n",
+    "[web]\n\n[[sources]]\nname='a'\n# end\n",
+]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_there_and_back(text: str) -> None:
+    made = with_forge(text, VALUES)
+    assert tomllib.loads(made) == tomllib.loads(text) | {"forge": VALUES}
+    assert made.startswith(text.rstrip("\n"))
+    assert with_forge(made, VALUES) == made
+    assert without_forge(made).rstrip("\n") == text.rstrip("\n")
+
+
+def test_what_a_person_wrote_beside_stays() -> None:
+    text = "[forge] # mine\n# slow\nwrite_seconds = 3.0\nkind = 'github'\n\n# of the log\n[log]\nlevel = 'info'\n"
+    made = with_forge(text, VALUES)
+    assert '# slow\nwrite_seconds = 3.0\nkind = "gitea"\n' in made and "\n\n# of the log\n[log]" in made
+    assert without_forge(made) == "\n# of the log\n[log]\nlevel = 'info'\n"
+
+
+@pytest.mark.parametrize(
+    "text", ["forge = {kind = 'local'}\n", "forge.kind = 'local'\n", "[forge]\nurl = '''\na\n'''\n"]
+)
+def test_another_way_to_write_it_is_left_to_people(text: str) -> None:
+    with pytest.raises(Refused) as caught:
+        with_forge(text, VALUES)
+    assert 'kind = "gitea"' in caught.value.next_step
+
+
+def test_a_file_that_is_none() -> None:
+    with pytest.raises(Refused, match="reading the settings file"):
+        with_forge("[web\n", VALUES)
+
+
+def test_the_mode_and_the_place_behind_a_link_stay(tmp_path: Path) -> None:
+    (tmp_path / "real.toml").write_text("a = 1\n")
+    (tmp_path / "real.toml").chmod(0o640)
+    (tmp_path / "link.toml").symlink_to("real.toml")
+    write(tmp_path / "link.toml", "b = 2\n")
+    assert (tmp_path / "link.toml").is_symlink() and (tmp_path / "real.toml").read_text() == "b = 2\n"
+    assert (tmp_path / "real.toml").stat().st_mode & 0o777 == 0o640
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["link.toml", "real.toml"]
