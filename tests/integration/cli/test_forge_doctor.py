@@ -86,9 +86,16 @@ def test_rights_that_were_taken_or_given(home: Homestead):
     assert home.doctor()["forge: rights"][0]["status"] == "warn"
 
 
-def test_a_weak_base_is_as_bad_as_policy_yml_says(home: Homestead):
+def test_a_weak_base_is_as_bad_as_policy_yml_says(homesteads: Homesteads):
+    home = homesteads("gitea")
+    home.connected()
+    rows = home.doctor()
+    assert rows["forge: branch main"][0]["status"] == "warn"  # one person decides alone
+    assert "id:NUMBER" in rows["forge: people"][0]["fix"]
+    assert home.run("forge", "disconnect").returncode == 0
+    home.change_policy("approvals:\n", "approvals:\n  posture: strict\n")
+    home.connected()
     assert "not protected" in red(home.doctor(), "forge: branch main")
-    assert "id:NUMBER" in home.doctor()["forge: people"][0]["fix"]
 
 
 def test_a_token_that_ends_soon(homesteads: Homesteads):
