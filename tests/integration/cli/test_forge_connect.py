@@ -9,6 +9,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from receiver.adapters.repo.git import OpsRepository
+from receiver.adapters.repo.settings import RepoSettings
 from tests.fix_connect import TOKEN, Homestead, Homesteads
 from tests.forges import gitwork
 
@@ -140,6 +142,34 @@ def test_back_on_our_own_pages_everything_is_still_there(homesteads: Homesteads)
     gitwork.git(home.folder / "work" / ".git", "push", str(home.bare), "HEAD:refs/heads/topic")
     assert "refs/heads/topic" in gitwork.refs(home.bare)
     assert json.loads(home.run("forge", "show", "--json").stdout)["kind"] == "local"
+
+
+async def test_after_the_way_back_a_proposal_is_made_here(homesteads: Homesteads):
+    home = homesteads()
+    home.connected()
+    assert home.run("forge", "disconnect").returncode == 0
+    tip = home.base()
+
+    async def adopted() -> str:
+        return tip
+
+    repo = OpsRepository(RepoSettings(path=home.bare), adopted)
+    try:
+        path = f"runs/2026/11/21/{RUN}.yml"
+        head, base = await repo.propose(branch=f"gitmedic/{RUN}", path=path, content=b"x", message="Run")
+        assert base == tip and gitwork.refs(home.bare)[f"refs/heads/gitmedic/{RUN}"] == head
+    finally:
+        await repo.close()
+    assert f"refs/heads/gitmedic/{RUN}" not in gitwork.refs(home.repository.folder)
+
+
+def test_claims_become_tags_where_the_forge_takes_nothing_else(homesteads: Homesteads):
+    home = homesteads()
+    claim = a_claim(home)
+    home.repository.refused_refs = ("refs/gitmedic/*",)
+    assert home.connected()["claims"] == 1
+    assert gitwork.refs(home.repository.folder)[f"refs/tags/gitmedic-claim-{RUN}"] == claim
+    assert home.connected()["claims"] == 0
 
 
 def test_open_proposals_are_decided_first(homesteads: Homesteads):
