@@ -3,21 +3,26 @@
 What is measured: milliseconds of a proposal, of its merge on the local forge and of the landing facts (medians of
 20), at 100, 10,000 and 100,000 run files. Target: a proposal takes at most twice as long at the largest as at the
 smallest; git's own tree objects grow, a work tree would grow much faster.
+
+The same to a repository elsewhere, fetched and pushed: beside 1,000 closed proposals at most 1.2 times that beside 10.
+The forge is a bare repository on this disk, so that nothing of it but git's own work is in the figure.
 """
 
 from __future__ import annotations
 
 import statistics
+import subprocess
 import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
 from bench import place
 from bench.report import Measure
-from receiver.adapters.repo.creation import create_ops_repository
+from receiver.adapters.repo.creation import create_mirror, create_ops_repository
 from receiver.adapters.repo.git import OpsRepository
 from receiver.adapters.repo.settings import RepoSettings
 from receiver.domain.proposal import Proposal
@@ -26,6 +31,8 @@ NAME = "propose"
 SIZES = (100, 10_000, 100_000)
 PROPOSALS = 20
 _MOST = 2.0
+CLOSED = (10, 1000)
+_MOST_CLOSED = 1.2
 START = datetime(2024, 1, 1, tzinfo=UTC)
 WHAT = ("a proposal", "its merge", "its landing facts")
 
@@ -55,6 +62,70 @@ async def measure(
                 yield Measure(NAME, name, "ratio", ratios)
             else:
                 yield Measure(NAME, name, "ratio", ratios, "<=", _MOST)
+    async for one in elsewhere(rounds, proposals):
+        yield one
+
+
+async def elsewhere(rounds: int, proposals: int = PROPOSALS) -> AsyncIterator[Measure]:
+    """A proposal to a forge's repository, beside few and many closed ones."""
+    times: dict[int, list[float]] = {closed: [] for closed in CLOSED}
+    with tempfile.TemporaryDirectory(prefix="gitmedic-bench-", dir=place.BASE) as folder:
+        mirrors = {closed: _mirror(Path(folder), closed) for closed in CLOSED}
+        for number in range(rounds):
+            for closed, (mirror, there) in mirrors.items():
+                taken = []
+                for one in range(proposals):
+                    id_ = UUID(int=10**6 + number * proposals + one)
+                    begun = time.perf_counter()
+                    await mirror.propose(
+                        branch=f"gitmedic/{id_}", path=f"runs/2026/01/01/{id_}.yml", content=b"run\n", message="Bench"
+                    )
+                    taken.append(1000 * (time.perf_counter() - begun))
+                    _git(there, "update-ref", f"refs/pull/{one}/head", f"refs/heads/gitmedic/{id_}")
+                    _git(there, "update-ref", "-d", f"refs/heads/gitmedic/{id_}")
+                times[closed].append(statistics.median(taken))
+        for mirror, _ in mirrors.values():
+            await mirror.close()
+    few, many = CLOSED
+    for closed in CLOSED:
+        yield Measure(NAME, f"a proposal to a forge beside {closed:,} closed ones", "ms", times[closed])
+    ratios = [one / other for one, other in zip(times[many], times[few], strict=True)]
+    yield Measure(
+        NAME, f"a proposal to a forge beside {many:,} to that beside {few}", "ratio", ratios, "<=", _MOST_CLOSED
+    )
+
+
+@dataclass(frozen=True)
+class Folder:
+    """An upstream on this disk."""
+
+    url: str
+    ca_file: Path | None = None
+
+    async def login(self) -> tuple[str, str]:
+        """Nobody asks."""
+        return "bench", ""
+
+
+def _mirror(folder: Path, closed: int) -> tuple[OpsRepository, Path]:
+    there, here = folder / f"forge-{closed}.git", folder / f"mirror-{closed}.git"
+    first = create_ops_repository(there, {"policy.yml": b"{}"}, "Bench <bench@localhost>")
+    feed = "".join(f"create refs/pull/{10**6 + one}/head {first}\n" for one in range(closed))
+    subprocess.run(
+        ["git", "--git-dir", str(there), "update-ref", "--stdin"], input=feed.encode(), check=True, capture_output=True
+    )
+    _git(there, "pack-refs", "--all")
+    url = f"file://{there}"
+    create_mirror(here, url)
+
+    async def adopted() -> str:
+        return first
+
+    return OpsRepository(RepoSettings(path=here), adopted, Folder(url)), there
+
+
+def _git(folder: Path, *words: str) -> None:
+    subprocess.run(["git", "--git-dir", str(folder), *words], check=True, capture_output=True)
 
 
 def path_of(number: int) -> str:
