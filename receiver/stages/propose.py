@@ -27,7 +27,7 @@ async def propose(
     path = path_of(case.runfile.run, case.opened_at, prefix)
     branch = f"gitmedic/{case.runfile.run}"
     title = proposal_title(case, playbook)
-    head, base_sha = await branches.propose(branch=branch, path=path, content=content, message=title)
+    head, base_sha = await branches.propose(branch=branch, path=path, content=content, message=_message(case, title))
     body = proposal_body(case, playbook)
     pull = await forge.open(Opening(branch=branch, head_sha=head, base=base, title=title, body=body))
     proposal = Proposal(
@@ -42,3 +42,9 @@ async def propose(
         expires_at=case.runfile.expires_at,
     )
     return case.become(Proposed, proposal=proposal)
+
+
+def _message(case: Rehearsed, title: str) -> str:
+    """Of the commit: trailers that `git log --format=%(trailers)` and other tools read."""
+    trailers = [f"Gitmedic-Run: {case.runfile.run}", f"Gitmedic-Case: {case.id}"]
+    return "\n".join((title, "", *trailers, f"Requested-by: {case.requested_by}", ""))

@@ -173,6 +173,8 @@ async def test_from_an_alert_to_a_proved_fix_by_a_pull_request(kind: str, tmp_pa
         pull = forge.pull(case.proposal.number)
         assert "**Dry run** on the real targets" in pull.body and case.proposal.url.endswith(f"/{pull.number}")
         assert "0 of 1 approvals" in await forge.comment(pull.number, "Still required")
+        trailers = gitwork.git(forge.repository.folder, "log", "-1", "--format=%(trailers)", pull.head_sha)
+        assert f"Gitmedic-Run: {case.runfile.run}" in trailers and f"Gitmedic-Case: {case.id}" in trailers
         merged_at = forge.merge(pull.number)
         end = await forge.case("DemoCacheFull", Closed)
         assert end.outcome is Outcome.FIXED, end.why

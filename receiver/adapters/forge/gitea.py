@@ -31,7 +31,6 @@ _STYLES = {
     "merge": "allow_merge_commits", "squash": "allow_squash_merge", "rebase": "allow_rebase",
     "rebase-merge": "allow_rebase_explicit",
 }  # fmt: skip
-_WRITES = frozenset({"write", "admin", "owner"})
 _MOST_CHANGED_PAGES = 10
 #: after a push the forge works for some seconds on what it brought, and whether it merges
 _SETTLING = (0.3, 0.7, 1.0, 2.0, 3.0)
@@ -324,7 +323,7 @@ class Gitea:
             answer = await self._client.answer(place, doing=doing, fine=frozenset({403, 404}))
             if answer.status == 403:
                 break  # told to administrators alone
-            if answer.status == 200 and answer.body["permission"] in _WRITES:
+            if answer.status == 200 and answer.body["permission"] in words.WRITES:
                 found.add(str(answer.body["user"]["id"]))
         # rights by a team are not told there, not even to administrators
         return found if asked.keys() <= found else found | (await self._assignable(doing) or set())
@@ -333,7 +332,9 @@ class Gitea:
         """Who may write, by the list of assignees; None where it has others too, such as teams that only read."""
         teams = await self._client.answer(f"{self._repo}/teams", doing=doing, fine=frozenset({403, 404, 405}))
         # 405: it belongs to a person, and then all who may be assigned may write
-        if teams.status != 405 and (teams.status != 200 or not all(_team_writes(team) for team in teams.body or [])):
+        if teams.status != 405 and (
+            teams.status != 200 or not all(words.team_writes(team) for team in teams.body or [])
+        ):
             return None
         answer = await self._client.answer(f"{self._repo}/assignees", doing=doing, fine=frozenset({403, 404}))
         return {str(one["id"]) for one in answer.body or []} if answer.status == 200 else None
@@ -389,14 +390,6 @@ class Gitea:
 def _is_settling(answer: Answer) -> bool:
     said = answer.body.get("message", "") if isinstance(answer.body, dict) else ""
     return answer.status == 405 and "try again later" in str(said).lower()
-
-
-def _team_writes(team: Mapping[str, Any]) -> bool:
-    """By its right to the code; administrators have all rights and name none."""
-    if team.get("permission") in ("admin", "owner"):
-        return True
-    units = team.get("units_map") or {}
-    return (units.get("repo.code") if units else team.get("permission")) in _WRITES
 
 
 def _hook(said: Mapping[str, Any]) -> Hook:

@@ -21,6 +21,9 @@ _DRAFTS = ("wip:", "[wip]")
 #: a push so soon after the opening cannot be told from it
 _OPENING = timedelta(seconds=2)
 
+#: rights that let push
+WRITES = frozenset({"write", "admin", "owner"})
+
 
 def account_of(user: Mapping[str, Any]) -> Account:
     """A user; numbers below one are the forge's own: who was deleted, and its workflows."""
@@ -170,3 +173,11 @@ def _bypass(rule: Mapping[str, Any]) -> bool:
     ):
         return True
     return not (rule.get("block_admin_merge_override") or rule.get("apply_to_admins"))
+
+
+def team_writes(team: Mapping[str, Any]) -> bool:
+    """By its right to the code; administrators have all rights and name none."""
+    if team.get("permission") in ("admin", "owner"):
+        return True
+    units = team.get("units_map") or {}
+    return (units.get("repo.code") if units else team.get("permission")) in WRITES

@@ -67,7 +67,10 @@ async def test_pages_and_proposals(tmp_path: Path) -> None:
     (size,) = [one for one in pages if one.name == "a case with 600 run events: size"]
     assert size.median > 50  # the log is on the page
     sizes = [one async for one in propose.measure(1, 0.0, sizes=(5, 50), proposals=2)]
-    assert [one.name for one in sizes if one.unit == "ratio"] == [f"{what} at 50 to that at 5" for what in propose.WHAT]
+    assert [one.name for one in sizes if one.unit == "ratio"] == [
+        *(f"{what} at 50 to that at 5" for what in propose.WHAT),
+        "a proposal to a forge beside 1,000 to that beside 10",
+    ]
 
 
 @pytest.mark.anyio
