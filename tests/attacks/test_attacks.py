@@ -1,0 +1,49 @@
+"""Each attack runs nothing with its checks on, runs with all of them out, and is stopped by each of them alone."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+import pytest
+
+from tests.attacks import landing, words  # noqa: F401 - they fill the table
+from tests.attacks.stand import files, stand_of
+from tests.attacks.table import ATTACKS, Attack, take_out
+
+pytestmark = pytest.mark.anyio
+CASES = [(attack, forge) for attack in ATTACKS for forge in attack.forges]
+EACH = pytest.mark.parametrize(("attack", "forge"), CASES, ids=[f"{attack.name}-{forge}" for attack, forge in CASES])
+
+
+async def attacked(
+    attack: Attack, forge: str, database: str, place: Path, out: Collection[str] = ()
+) -> tuple[int, str]:
+    """How often it ran, beyond what is fair, and how the case stands then."""
+    with pytest.MonkeyPatch.context() as patch:
+        take_out(patch, out)
+        async with stand_of(forge, place).standing(database, files(**attack.setting)) as stand:
+            await attack.act(stand)
+            await stand.work()
+            return len(stand.runs) - attack.fair, stand.said
+
+
+@EACH
+async def test_with_all_checks_nothing_runs(attack: Attack, forge: str, database: str, tmp_path: Path) -> None:
+    ran, said = await attacked(attack, forge, database, tmp_path / "stand")
+    assert ran <= 0, said
+
+
+@EACH
+async def test_without_its_checks_it_runs(attack: Attack, forge: str, database: str, tmp_path: Path) -> None:
+    ran, said = await attacked(attack, forge, database, tmp_path / "stand", attack.stops_on(forge))
+    assert ran > 0, said
+
+
+@EACH
+async def test_each_check_alone_stops_it(attack: Attack, forge: str, database: str, tmp_path: Path) -> None:
+    stops = attack.stops_on(forge)
+    for name in sorted(stops) if len(stops) > 1 else ():
+        out = attack.stops_on(forge) - {name}
+        ran, said = await attacked(attack, forge, database, tmp_path / name, out)
+        assert ran <= 0, f"{name} alone does not stop it: {said}"
