@@ -188,7 +188,7 @@ all:
 """
 
 
-@attack("in_the_way", forges=FORGES)
+@attack("in_the_way", forges=FORGES, says="paused by bert")
 async def paused_after_approval(stand: Stand) -> None:
     """Everything is paused between the merge and the start."""
     await stand.propose()
@@ -210,7 +210,7 @@ async def restored_after_approval(stand: Stand) -> None:
     await stand.let_go()
 
 
-@attack("posture", rules=STRICT)
+@attack("posture", rules=STRICT, says="merged, but branch 'main'")
 async def unprotected_base(stand: Elsewhere) -> None:
     """Approved and merged in due form, on a base that the forge protects from nobody, where policy.yml is strict."""
     stand.repository.protection.clear()
@@ -219,7 +219,7 @@ async def unprotected_base(stand: Elsewhere) -> None:
     await stand.merge("anna")
 
 
-@attack("settled", *_MOVED, "quorum", forges=("gitlab",))
+@attack("settled", *_MOVED, "quorum", forges=("gitlab",), says="merged, but gitlab is still")
 async def merged_while_approvals_are_taken_back(stand: Elsewhere) -> None:
     """GitLab takes approvals back some seconds after a push: pushed and merged within those seconds."""
     proposal = await stand.propose()
@@ -230,7 +230,7 @@ async def merged_while_approvals_are_taken_back(stand: Elsewhere) -> None:
     await stand.merge("mallory")
 
 
-@attack("claim", fair=1)
+@attack("claim", fair=1, says="settling")
 async def two_installations_from_one_backup(stand: Elsewhere) -> None:
     """A copy of the data directory is started beside the first: both hold the same approved case."""
     await stand.propose()

@@ -29,9 +29,11 @@ from receiver.adapters.repo.settings import RepoSettings
 from receiver.domain.case import Planned, Proposed
 from receiver.domain.entity import entity_of
 from receiver.domain.forge import Account, PullRequest, bot_account
+from receiver.domain.inventory import targets_digest
 from receiver.domain.outcome import Mode
 from receiver.domain.plan import Plan
 from receiver.domain.proposal import Proposal
+from receiver.domain.runfile import Pins, RunFile, path_of, write_runfile
 from receiver.errors import GitmedicError
 from receiver.forges import ForgeGit
 from receiver.identity import new_id
@@ -135,10 +137,6 @@ class Machine:
                 row.due_at, row.lease_until = self.world.clock.now(), None
         await self.world.settle()
 
-    @property
-    def runs(self) -> list[str]:
-        return [job.run_id for job in self.world.runner.jobs if job.mode == "run"]
-
 
 class Stand:
     """The built-in forge; people reach the repository as those who may write to its folder."""
@@ -181,18 +179,20 @@ class Stand:
         for machine in self.machines:
             await machine.work()
 
-    @property
-    def runs(self) -> list[str]:
-        return [run for machine in self.machines for run in machine.runs]
+    def ran(self, mode: str) -> list[str]:
+        """Runs, or dry runs, that were begun."""
+        jobs = [job for machine in self.machines for job in machine.world.runner.jobs]
+        return [job.run_id for job in jobs if job.mode == mode]
 
     @property
     def said(self) -> str:
         """How the case that was attacked stands: the reason of its end, or what it waits for."""
-        row = self.world.cases.rows.get(self.id)
+        machine, row = self.machines[0], self.world.cases.rows.get(self.id)
         if row is None:
-            return self.machines[0].said
+            kept = [why for _, why in machine.book.kept.values()]
+            return kept[-1] if kept else machine.said
         end = getattr(row.case, "reason", "") or str(getattr(row.case, "outcome", ""))
-        return end or row.waiting or self.machines[0].said or row.case.kind
+        return end or machine.said or row.waiting or row.case.kind
 
     async def propose(self) -> Proposal:
         """An alert fires, and a proposal waits for people."""
@@ -226,6 +226,8 @@ class Stand:
         assert self.world.case(self.id).kind == "approved", self.said
 
     async def let_go(self) -> None:
+        """The host is free. The executor asks for its clearance with the locks in hand, so an earlier one is none."""
+        self.world.runs.answers.clear()
         await self.world.locks.free("other")
         await self.work()
 
@@ -239,7 +241,7 @@ class Stand:
         number = number or self.proposal.number
         await self.forge.approve(number, (await self.forge.read(number)).head_sha, person, "session")
 
-    async def sign(self, person: str, key: str, head: str = "", *, number: int = 0) -> None:
+    async def sign(self, person: str, key: str, head: str = "") -> None:
         """A signature at a terminal, by a key, over a head."""
         case = self.world.case(self.id)
         assert isinstance(case, Proposed)
@@ -291,11 +293,11 @@ class Stand:
     @property
     def bytes(self) -> bytes:
         """Of the proposed run file."""
-        found = subprocess.run(
+        done = subprocess.run(
             ["git", "--git-dir", str(self.folder), "show", f"{self.proposal.head_sha}:{self.proposal.path}"],
             capture_output=True, check=True, env={"PATH": os.environ["PATH"]},
-        ).stdout  # fmt: skip
-        return found
+        )  # fmt: skip
+        return done.stdout
 
     def adopt(self, entries: Mapping[str, bytes | tuple[str, bytes] | None]) -> None:
         """A change of what is in force that people accepted."""
@@ -341,14 +343,14 @@ class Elsewhere(Stand):
         dialect = ELSEWHERE[self.name].dialect(settings, "main", secret=self.state.token_of(bot.login))
         self.stack.push_async_callback(dialect.aclose)
         account = Account(forge=self.name, id=settings.account, login=bot.login)
-        forge = RemoteForge(dialect, self.pool, repository=settings.repository, base="main", account=account)
+        forge = RemoteForge(dialect, self.pool, repository=str(self.repository.id), base="main", account=account)
         path = self.place / f"mirror{len(self.machines)}.git"
         create_mirror(path, settings.git_url)
         ops = OpsRepository(RepoSettings(path=path), self._adopted, ForgeGit(settings, dialect))
         self.stack.push_async_callback(ops.close)
         await ops.fetch()
         self.forge = self.machines[0].world.ports.forge if self.machines else forge
-        self.machines.append(Machine(self, ops, forge, account, settings.repository))
+        self.machines.append(Machine(self, ops, forge, account, str(self.repository.id)))
         return self.machines[-1]
 
     def user(self, login: str) -> User:
@@ -369,6 +371,45 @@ class Elsewhere(Stand):
 
     def put(self, person: str, branch: str, sha: str, *, force: bool = False) -> str:
         return self.state.push(self.user(person), self.repository, branch, sha=sha, force=force)
+
+    async def bring(self, person: str, *, pusher: str = "", fork: bool = False, **change: Any) -> int:
+        """A person's own pull request with a run file, looked at; the number."""
+        made = await self._runfile(person, **change)
+        self.id, path, author = made.case, path_of(made.run, self.world.clock.now()), self.user(person)
+        sha = self.commit(person, [self.tip()], {path: write_runfile(made)})
+        self.put(person, "topic", sha)
+        home = self.state.add_fork(author, self.repository) if fork else None
+        pull = self.state.open(author, self.repository, "topic", "main", "Restart web", head=home)
+        if pusher:
+            edited = write_runfile(made.model_copy(update={"reason": "changed"}))
+            self.put(pusher, "topic", self.commit(pusher, [sha], {path: edited}))
+        await self.work()
+        return pull.number
+
+    async def _runfile(self, person: str, **change: Any) -> RunFile:
+        ops, now = self.machines[0].ops, self.world.clock.now()
+        revision = await ops.revision(self.in_force)
+        playbook = revision.catalog.playbooks["web_restart"]
+        trees = await ops.trees(self.in_force, playbook.path)
+        digest = targets_digest(revision.inventory, ("web1",))
+        said = {
+            "run": new_id(), "playbook": playbook.id, "targets": ("web1",), "case": new_id(),
+            "params": {"host": "web1", "service": "web"}, "revision": self.in_force, "reason": "a new certificate",
+            "pins": Pins(
+                playbook=trees.playbook, roles=trees.roles, collections=trees.collections, targets=digest
+            ),
+            "requested_by": f"user:{person}", "expires_at": now + timedelta(days=2),
+        }  # fmt: skip
+        return RunFile.model_validate(said | change)
+
+    def replace(self, branch: str) -> None:
+        """Another repository of the same name, with the same history and the same pull request."""
+        old, bot = self.repository, self.user("gitmedic-bot")
+        self.state.rename(old, "elsewhere")
+        self.repository = self.add_repository({"README.md": b"other\n"})
+        self.folder = self.repository.folder
+        gitwork.git(self.folder, "fetch", "-q", str(old.folder), "+refs/heads/*:refs/heads/*")
+        self.state.open(bot, self.repository, branch, "main", "Restart web")
 
 
 def stand_of(name: str, place: Path) -> Stand:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.attacks import landing, words  # noqa: F401 - they fill the table
+from tests.attacks import landing, theirs, words  # noqa: F401 - they fill the table
 from tests.attacks.stand import files, stand_of
 from tests.attacks.table import ATTACKS, Attack, take_out
 
@@ -25,13 +25,17 @@ async def attacked(
         async with stand_of(forge, place).standing(database, files(**attack.setting)) as stand:
             await attack.act(stand)
             await stand.work()
-            return len(stand.runs) - attack.fair, stand.said
+            if attack.harm == "closed":
+                return int(stand.world.case(stand.id).kind == "closed"), stand.said
+            return len(stand.ran(attack.harm)) - attack.fair, stand.said
 
 
 @EACH
 async def test_with_all_checks_nothing_runs(attack: Attack, forge: str, database: str, tmp_path: Path) -> None:
     ran, said = await attacked(attack, forge, database, tmp_path / "stand")
     assert ran <= 0, said
+    reasons = {name.removeprefix("given.") for name in attack.stops_on(forge)}
+    assert said.startswith(attack.says) if attack.says else said.partition(":")[0] in reasons, said
 
 
 @EACH

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from tests.attacks.stand import POLICY, Elsewhere, Stand
+from tests.attacks.stand import POLICY, Elsewhere, Stand, policy
 from tests.attacks.table import FORGES, attack
 
 UNMAPPED = POLICY.replace("dispatches: yes, ssh_keys: [anna-key], forges: FORGES_anna", "dispatches: yes").replace(
     "{name: guest, session: [guest], forges: FORGES_guest}", "{name: other, approves: high, forges: FORGES_anna}"
 )
+DROPPED = POLICY.replace("{name: anna, session: [anna], approves: high", "{name: anna, session: [anna]")
 
 
 @attack("quorum", forges=FORGES)
@@ -24,6 +25,26 @@ async def right_lost_after_approval(stand: Elsewhere) -> None:
     await stand.approve("anna")
     stand.repository.rights[stand.user("anna").id] = "read"
     await stand.merge("mallory")
+
+
+@attack("quorum")
+async def right_lost_before_the_start(stand: Elsewhere) -> None:
+    """Anna approves and merges, and loses the right to write before the run starts: it is asked once more."""
+    await stand.propose()
+    await stand.approve("anna")
+    await stand.merge("mallory")
+    await stand.hold()
+    stand.repository.rights[stand.user("anna").id] = "read"
+    await stand.let_go()
+
+
+@attack("quorum", forges=FORGES)
+async def approved_by_somebody_whom_the_policy_dropped(stand: Stand) -> None:
+    """A proposal is open; a policy comes into force in which anna may approve nothing; then anna approves it."""
+    await stand.propose()
+    stand.adopt({"policy.yml": policy(DROPPED)})
+    await stand.approve("anna")
+    await stand.merge("anna")
 
 
 @attack("quorum", forges=("github", "gitlab"))
