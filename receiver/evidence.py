@@ -70,6 +70,7 @@ class Grounds:
             risk=case.risk,
             requested_by=case.requested_by,
             policy=vetted.policy,
+            policy_now=adopted.policy if adopted.policy != vetted.policy else None,
             forge=self.forge,
             bot=self.bot,
             repository=self.repository,
@@ -83,7 +84,7 @@ class Grounds:
             paused=await self.gate.paused(),
             isolation=isolation,
             posture=posture,
-            signed_by=await self._signed_by(case, vetted.policy, pull_request),
+            signed_by=await self._signed_by(case, vetted.policy, adopted.policy, pull_request),
             labels=dict(case.alert.labels) if case.alert else {},
             sites=tuple({vetted.inventory.hosts[name].site for name in case.runfile.targets}),
             confirmation=confirmation,
@@ -91,8 +92,10 @@ class Grounds:
             has_alert=case.alert is not None,
         )
 
-    async def _signed_by(self, case: Proposed | Approved, policy: Policy, pull: PullRequest | None) -> tuple[str, ...]:
-        """People whose signature over this head holds by the keys of the policy; where it came from does not matter."""
+    async def _signed_by(
+        self, case: Proposed | Approved, policy: Policy, policy_now: Policy, pull: PullRequest | None
+    ) -> tuple[str, ...]:
+        """People whose signature over this head holds by a key that the policy knew and still knows, from wherever."""
         if case.risk.rank < Risk.HIGH.rank:
             return ()
         given = [(one.person, one.text) for one in case.approval.signatures] if isinstance(case, Approved) else []
@@ -100,7 +103,11 @@ class Grounds:
             person = person_of(policy, review.by)
             if person is not None and review.verdict == "approve" and review.signature:
                 given.append((person.name, review.signature))
-        keys = {person.name: person.ssh_keys for person in policy.people}
+        known = {person.name: person.ssh_keys for person in policy_now.people}
+        keys = {
+            person.name: tuple(key for key in person.ssh_keys if key in known.get(person.name, ()))
+            for person in policy.people
+        }
         text = self.approval_text(case)
         return tuple(
             sorted({name for name, one in given if await self.signatures.is_by(text, one, keys.get(name, ()))})

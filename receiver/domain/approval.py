@@ -6,6 +6,7 @@ database and the clock once more by the executor. A row that fails as None is no
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from hashlib import sha256
 
@@ -15,7 +16,7 @@ from receiver.domain.outcome import Outcome, Risk, Verdict
 from receiver.domain.policyfile import Policy
 from receiver.domain.proof import Confirmation, Reading
 from receiver.domain.proposal import Proposal
-from receiver.domain.quorum import Vote, actors, may_approve, missing
+from receiver.domain.quorum import Vote, actors, approvers, candidates, may_approve, missing, needed
 from receiver.domain.record import Record
 from receiver.domain.run import JobHost
 from receiver.domain.runfile import RunFile, read_runfile
@@ -31,7 +32,8 @@ class Merge(Record):
     runfile: RunFile  #: as it was vetted
     risk: Risk
     requested_by: str
-    policy: Policy  #: in force before the merge
+    policy: Policy  #: by which the run was vetted
+    policy_now: Policy | None = None  #: in force now, where that is another one
     forge: str
     bot: Account
     repository: str = "local"  #: the forge's own number of ours
@@ -159,10 +161,10 @@ def in_time(merge: Merge) -> str | None:
     return None if merge.now < expires else f"it expired at {expires:%Y-%m-%d %H:%M} UTC"
 
 
-def vote_of(merge: Merge) -> Vote:
+def vote_of(merge: Merge, policy: Policy | None = None) -> Vote:
     """What the count looks at."""
     return Vote(
-        policy=merge.policy,
+        policy=policy or merge.policy,
         pull=_pull_request(merge),
         head_sha=merge.proposal.head_sha,
         risk=merge.risk,
@@ -174,9 +176,34 @@ def vote_of(merge: Merge) -> Vote:
     )
 
 
+def _policies(merge: Merge) -> tuple[Policy, ...]:
+    """Each must let it pass: nobody gains by a policy that came later, and whom it dropped has no word any more."""
+    return (merge.policy,) if merge.policy_now is None else (merge.policy, merge.policy_now)
+
+
 def quorum(merge: Merge) -> str | None:
     """Our own count: people of the policy before the merge, on this head, entitled to this risk."""
-    return missing(vote_of(merge))
+    votes = [vote_of(merge, policy) for policy in _policies(merge)]
+    said = next((words for vote in votes if (words := missing(vote)) is not None), None)
+    have, want = len(counted(merge)), max(needed(vote) for vote in votes)
+    if said is None and have < want:
+        return f"{have} of {want} approvals by people who may approve it by the policy of then and of now"
+    return said
+
+
+def counted(merge: Merge) -> tuple[str, ...]:
+    """Names of the people whose approval counts."""
+    return _in_each(approvers(vote_of(merge, policy)) for policy in _policies(merge))
+
+
+def may_count(merge: Merge) -> tuple[str, ...]:
+    """Names of the people whose approval would count."""
+    return _in_each(candidates(vote_of(merge, policy)) for policy in _policies(merge))
+
+
+def _in_each(names: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    first, *others = names
+    return tuple(name for name in first if all(name in one for one in others))
 
 
 def is_settled(merge: Merge) -> str | None:
@@ -189,9 +216,14 @@ def is_signed(merge: Merge) -> str | None:
     """Rule S9: from risk high the word of a named person is a signature, which no forge can give in their place."""
     if merge.risk.rank < Risk.HIGH.rank:
         return NotHere(f"risk {merge.risk} needs no signature")
-    people = {person.name: person for person in merge.policy.people}
+    said = (_unsigned(merge, policy) for policy in _policies(merge))
+    return next((words for words in said if words is not None), None)
+
+
+def _unsigned(merge: Merge, policy: Policy) -> str | None:
+    people = {person.name: person for person in policy.people}
     good = [name for name in merge.signed_by if name in people and may_approve(people[name], merge.risk)]
-    if merge.policy.solo is not None and merge.policy.solo in good:
+    if policy.solo is not None and policy.solo in good:
         return None
     others = [name for name in good if merge.requested_by not in actors(people[name])]
     if others:
@@ -223,7 +255,8 @@ def branch_posture(merge: Merge) -> str | None:
     if not weak:
         return None
     said = f"branch {merge.base!r}: {'; '.join(weak)}"
-    return NotHere(f"only warned of, as policy.yml says: {said}") if merge.policy.posture == "warn" else said
+    is_strict = any(policy.posture == "strict" for policy in _policies(merge))
+    return said if is_strict else NotHere(f"only warned of, as policy.yml says: {said}")
 
 
 def still_firing(merge: Merge) -> str | None:
@@ -258,7 +291,8 @@ def isolation_allowed(merge: Merge) -> str | None:
     """Without a sandbox only where the policy says so."""
     if merge.isolation is None:
         return NotHere("asked by the executor")
-    missing = [site for site in merge.sites if site not in merge.policy.isolation_none_allowed]
+    allowed = [policy.isolation_none_allowed for policy in _policies(merge)]
+    missing = [site for site in merge.sites if not all(site in one for one in allowed)]
     if merge.isolation == "none" and missing:
         return f"no sandbox works here, and policy.yml does not allow none for site {missing[0]!r}"
     return None

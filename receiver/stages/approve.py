@@ -7,14 +7,23 @@ close quiets only when the closer may approve (rule S18). `merged` is a hint: th
 
 from __future__ import annotations
 
-from receiver.domain.approval import APPROVAL, Merge, cannot_run, still_required, undiverged, vote_of
+from receiver.domain.approval import (
+    APPROVAL,
+    Merge,
+    cannot_run,
+    counted,
+    may_count,
+    still_required,
+    undiverged,
+    vote_of,
+)
 from receiver.domain.case import CLOSED_BY_A_STRANGER, TURNED_DOWN, Approved, Ended, Proposed
 from receiver.domain.forge import Marks, PullRequest
 from receiver.domain.outcome import Outcome, Verdict
 from receiver.domain.proof import Reading
 from receiver.domain.proposal import Approval, Signature
 from receiver.domain.pulltext import closing, labels, proposal_body, standing_comment, status_line
-from receiver.domain.quorum import approvers, candidates, may_approve, merged_at, person_of, standing
+from receiver.domain.quorum import may_approve, merged_at, person_of, standing
 from receiver.domain.table import NotHere, answer_all, first_no
 from receiver.errors import Broken, Refused, Retry
 from receiver.evidence import Grounds, hold_seconds
@@ -57,16 +66,13 @@ async def approve(
 def _approval(merge: Merge, pull: PullRequest) -> Approval:
     if pull.merge_sha is None:
         raise Broken(f"pull request {pull.number} passed all checks without a merge commit")
-    vote = vote_of(merge)
-    words, counted = standing(vote), approvers(vote)
+    words, names = standing(vote_of(merge)), counted(merge)
     return Approval(
         at=merged_at(pull, merge.now),
         merge_sha=pull.merge_sha,
         head_sha=pull.head_sha,
-        approved_by=counted,
-        signatures=tuple(
-            Signature(person=name, text=words[name].signature) for name in counted if words[name].signature
-        ),
+        approved_by=names,
+        signatures=tuple(Signature(person=name, text=words[name].signature) for name in names if words[name].signature),
         checks=answer_all(_AT_MERGE, merge),
     )
 
@@ -134,7 +140,7 @@ async def _say(case: Proposed, merge: Merge, forge: Forge, silent: str, grounds:
         labels=labels(case.risk, "silent" if silent else ""),
     )
     await forge.mark(case.proposal.number, marks)
-    text = standing_comment(case, required, can_approve=candidates(vote_of(merge)), silent=silent)
+    text = standing_comment(case, required, can_approve=may_count(merge), silent=silent)
     if case.given is not None:
         # the description is its author's; what the dry run showed stands in our comment
         playbook = (await grounds.repo.revision(case.revision)).catalog.playbooks[case.runfile.playbook]

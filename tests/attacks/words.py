@@ -136,3 +136,13 @@ async def high_with_a_key_of_nobody(stand: Stand) -> None:
     await stand.propose()
     await stand.sign("bert", "mallory-key")
     await stand.merge("mallory")
+
+
+@attack("signed", forges=FORGES, risk="high")
+async def high_with_a_key_that_was_taken_away(stand: Stand) -> None:
+    """Risk high: bert's key was lost, and a policy without it came into force; it signs an older proposal."""
+    await stand.propose()
+    stand.adopt({"policy.yml": policy(POLICY.replace("bert-key", "new-key"))})
+    await stand.sign("bert", "bert-key")
+    await stand.approve("anna")
+    await stand.merge("mallory")

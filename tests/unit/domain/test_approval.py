@@ -244,3 +244,33 @@ def test_the_executor_asks_neither_forge_nor_source() -> None:
     needs = frozenset({"git", "database", "clock"})
     asked = {answer.name: answer.passed for answer in answer_all(APPROVAL, bare, needs=needs)}  # type: ignore[arg-type]
     assert asked["quorum"] is None and asked["same_bytes"] is True
+
+
+DROPPED = Policy(people=PEOPLE[1:])
+RAISED = Policy(people=(Person(name="guest", approves=Risk.HIGH),))
+
+
+@pytest.mark.parametrize(
+    ("merge", "now", "names"),
+    [
+        (GOOD, Policy(people=PEOPLE, rules=(TWO,)), ["quorum"]),
+        (GOOD, DROPPED, ["quorum"]),
+        (with_pull(reviews=(review("guest"),)), RAISED, ["quorum"]),
+        # each policy has a word that counts, and they are of two people
+        (with_pull(reviews=(review(), review("guest"))), RAISED, ["quorum"]),
+        (with_pull(reviews=(review(), review("bert"))), DROPPED, []),
+        (BERT.model_copy(update={"signed_by": ("bert",)}), Policy(people=PEOPLE[:1]), ["quorum", "signed"]),
+        (GOOD.model_copy(update=WARN), Policy(people=PEOPLE), ["posture"]),
+        (
+            GOOD.model_copy(
+                update={"isolation": "none", "policy": Policy(people=PEOPLE, isolation_none_allowed=("home",))}
+            ),
+            Policy(people=PEOPLE),
+            ["isolation"],
+        ),
+    ],
+)
+def test_the_policy_of_the_proposal_and_that_of_now_must_both_let_it_pass(
+    merge: Merge, now: Policy, names: list[str]
+) -> None:
+    assert noes(merge.model_copy(update={"policy_now": now})) == names
