@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from receiver.domain.outcome import Verdict
 from tests.attacks.stand import POLICY, Elsewhere, Stand
 from tests.attacks.table import FORGES, attack
 from tests.forges.state import Protection
@@ -12,6 +13,14 @@ STRICT = POLICY.replace("posture: warn", "posture: strict")
 _EDITED = b"schema: 1\nrun: edited\n"
 _MOVED = ("same_head", "same_bytes", "as_proposed", "reads_back")
 _ELSEWHERE = ("reachable", "landed_once", "one_file", "same_bytes", "as_proposed", "reads_back")
+
+
+async def _approved(stand: Stand) -> None:
+    """In due form, and waiting for its host."""
+    await stand.propose()
+    await stand.approve("anna")
+    await stand.merge("anna")
+    await stand.hold()
 
 
 @attack(*_MOVED, forges=FORGES, more={"gitea": (*_MOVED, "quorum"), "gitlab": (*_MOVED, "quorum")})
@@ -162,10 +171,7 @@ async def merged_too_late(stand: Stand) -> None:
 @attack("undiverged", forges=FORGES)
 async def playbook_changed_after_approval(stand: Stand) -> None:
     """Between the approval and the start, another text of the playbook comes into force."""
-    await stand.propose()
-    await stand.approve("anna")
-    await stand.merge("anna")
-    await stand.hold()
+    await _approved(stand)
     stand.adopt({"playbooks/web/restart/playbook.yml": b"- hosts: targets\n  tasks: []\n"})
     await stand.let_go()
 
@@ -173,10 +179,7 @@ async def playbook_changed_after_approval(stand: Stand) -> None:
 @attack("undiverged", forges=FORGES)
 async def address_changed_after_approval(stand: Stand) -> None:
     """Between the approval and the start, the host's name comes to mean another machine."""
-    await stand.propose()
-    await stand.approve("anna")
-    await stand.merge("anna")
-    await stand.hold()
+    await _approved(stand)
     stand.adopt({"inventory/hosts.yml": _HOSTS})
     await stand.let_go()
 
@@ -191,10 +194,7 @@ all:
 @attack("in_the_way", forges=FORGES, says="paused by bert")
 async def paused_after_approval(stand: Stand) -> None:
     """Everything is paused between the merge and the start."""
-    await stand.propose()
-    await stand.approve("anna")
-    await stand.merge("anna")
-    await stand.hold()
+    await _approved(stand)
     stand.world.ledger.why_paused = "paused by bert"
     await stand.let_go()
 
@@ -202,10 +202,7 @@ async def paused_after_approval(stand: Stand) -> None:
 @attack("fresh", forges=FORGES)
 async def restored_after_approval(stand: Stand) -> None:
     """Approved and merged; then this installation is put back from a backup, or moved (rule S2)."""
-    await stand.propose()
-    await stand.approve("anna")
-    await stand.merge("anna")
-    await stand.hold()
+    await _approved(stand)
     stand.world.ledger.since = stand.world.clock.now() + timedelta(days=1)
     await stand.let_go()
 
@@ -238,3 +235,27 @@ async def two_installations_from_one_backup(stand: Elsewhere) -> None:
     other.world.cases.add(stand.world.case(stand.id))
     await stand.approve("anna")
     await stand.merge("anna")
+
+
+@attack("confirmed", forges=FORGES, says="the source does not list it")
+async def alert_that_its_source_no_longer_confirms(stand: Stand) -> None:
+    """Between the merge and the start, the source knows nothing of the alert any more (rule S3)."""
+    await _approved(stand)
+    stand.world.proof.confirmed = False
+    await stand.let_go()
+
+
+@attack("still_firing", forges=FORGES, says="the fake says no_data")
+async def source_that_fell_silent(stand: Stand) -> None:
+    """Between the merge and the start, nobody can say whether the problem is still there."""
+    await _approved(stand)
+    stand.world.proof.verdict = Verdict.NO_DATA
+    await stand.let_go()
+
+
+@attack("isolation", forges=FORGES)
+async def sandbox_that_is_gone(stand: Stand) -> None:
+    """Between the merge and the start, no sandbox works any more, and policy.yml does not allow none."""
+    await _approved(stand)
+    stand.world.runner.rung = "none"
+    await stand.let_go()

@@ -172,6 +172,12 @@ def _silence_is_proof(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(approve, "_gone", silent)
 
 
+def _whoever_opened_it(patch: pytest.MonkeyPatch) -> None:
+    """A pull request of our branch that somebody else opened is never taken for ours."""
+
+    patch.setattr(RemoteForge, "_is_us", lambda self, account: True)
+
+
 #: each says what the check is, and takes it out
 GUARDS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "claim": _no_claim,
@@ -182,6 +188,7 @@ GUARDS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "same_repository": _forks_are_ours,
     "moved": _any_number,
     "begun": _never_begun,
+    "opened_by_us": _whoever_opened_it,
     "proof": _silence_is_proof,
 }
 
@@ -199,3 +206,25 @@ def take_out(patch: pytest.MonkeyPatch, names: Iterable[str]) -> None:
     patch.setattr(guard, "GUARD", tuple(row for row in guard.GUARD if f"guard.{row.name}" not in names))
     for name in sorted(names & set(GUARDS)):
         GUARDS[name](patch)
+
+
+# --- as docs/security.md shows it
+
+
+def line_of(one: Attack) -> str:
+    """One row of the table."""
+    names = sorted(one.stops.union(*(one.more.get(forge, one.stops) for forge in one.forges)))
+    shown = []
+    for name in names:
+        where = [forge for forge in one.forges if name in one.stops_on(forge)]
+        shown.append(f"`{name}`" + ("" if len(where) == len(one.forges) else f" ({', '.join(where)})"))
+    forges = "all" if one.forges == FORGES else ", ".join(one.forges)
+    return f"| `{one.name}` | {one.words} | {forges} | {', '.join(shown)} |"
+
+
+def page() -> str:
+    """The whole table, and what the checks are that are no rows."""
+    lines = ["| attack | what is done | forges | each of these stops it |", "|---|---|---|---|"]
+    lines += [line_of(one) for one in ATTACKS]
+    lines += ["", "| check that is no row | what it holds |", "|---|---|"]
+    return "\n".join(lines + [f"| `{name}` | {act.__doc__} |" for name, act in GUARDS.items()])

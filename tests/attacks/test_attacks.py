@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from pathlib import Path
 
 import pytest
 
+from receiver.domain.approval import APPROVAL
 from tests.attacks import landing, theirs, words  # noqa: F401 - they fill the table
 from tests.attacks.stand import files, stand_of
-from tests.attacks.table import ATTACKS, Attack, take_out
+from tests.attacks.table import ATTACKS, Attack, page, take_out
 
+ROOT = Path(__file__).parents[2]
+#: it asks what `begun` is about, so it goes and comes with it
+NOT_ATTACKED = {"unused"}
 pytestmark = pytest.mark.anyio
 CASES = [(attack, forge) for attack in ATTACKS for forge in attack.forges]
 EACH = pytest.mark.parametrize(("attack", "forge"), CASES, ids=[f"{attack.name}-{forge}" for attack, forge in CASES])
@@ -51,3 +56,15 @@ async def test_each_check_alone_stops_it(attack: Attack, forge: str, database: s
         out = attack.stops_on(forge) - {name}
         ran, said = await attacked(attack, forge, database, tmp_path / name, out)
         assert ran <= 0, f"{name} alone does not stop it: {said}"
+
+
+def test_the_docs_list_every_attack_with_its_checks() -> None:
+    text = (ROOT / "docs" / "security.md").read_text()
+    assert [line for line in page().split("\n") if line not in text] == []
+    listed, attacked_now = (re.findall(r"^\| `([\w.]+)`", one, re.MULTILINE) for one in (text, page()))
+    assert listed == attacked_now, "what is no longer attacked is still listed"
+
+
+def test_every_row_of_the_approval_is_attacked_or_said_not_to_be() -> None:
+    stopped = {name for attack in ATTACKS for forge in attack.forges for name in attack.stops_on(forge)}
+    assert {row.name for row in APPROVAL} - stopped == NOT_ATTACKED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from receiver.domain.forge import Opening, PullRequest
 from receiver.domain.outcome import Verdict
 from tests.attacks.stand import POLICY, Elsewhere, Stand, policy
 from tests.attacks.table import FORGES, attack
@@ -188,3 +189,21 @@ async def resolved_without_proof(stand: Stand) -> None:
     await stand.propose()
     stand.world.proof.verdict = Verdict.NO_DATA
     stand.world.ledger.resolved_at[alert().fingerprint] = stand.world.clock.now()
+
+
+@attack("ours", "opened_by_us", says="opening a pull request")
+async def opened_before_us(stand: Elsewhere) -> None:
+    """Eve sees our branch and opens its pull request before we do, with words of her own."""
+    forge, eve = stand.world.ports.forge, stand.user("eve")
+    opens = forge.open
+
+    async def second(opening: Opening) -> PullRequest:
+        if not stand.state.pulls_of(stand.repository):
+            stand.state.open(eve, stand.repository, opening.branch, "main", "Harmless")
+        return await opens(opening)
+
+    forge.open = second  # type: ignore[method-assign]
+    stand.id = stand.world.fire(alert())
+    await stand.work()
+    await stand.approve("anna", 1)
+    await stand.merge("mallory", 1)
