@@ -39,6 +39,7 @@ class OpsRepository:
         self._git = Git(settings)
         self._adoption = adoption
         self._upstream = upstream
+        self._agreed: tuple[int, int] | None = None  #: the state of git's settings that agrees with ours
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="git")
         self._revisions: OrderedDict[str, Revision] = OrderedDict()
 
@@ -186,11 +187,12 @@ class OpsRepository:
 
     async def _access(self) -> Access | None:
         """The forge with the password of now. Asked anew each time: a person may connect it while we run."""
-        if self._upstream is None:
-            await self._do(mirror.check_own)
-            return None
-        access = await access_to(self._upstream)
-        await self._do(mirror.check_mirror, access)
+        access = await access_to(self._upstream) if self._upstream is not None else None
+        stat = (self._git.path / "config").stat()
+        stamp = (stat.st_ino, stat.st_mtime_ns)  # git writes its settings beside them and renames
+        if stamp != self._agreed:
+            await (self._do(mirror.check_own) if access is None else self._do(mirror.check_mirror, access))
+            self._agreed = stamp
         return access
 
     async def _do(self, act: Callable[Concatenate[Git, P], R], *args: P.args, **kwargs: P.kwargs) -> R:

@@ -164,4 +164,9 @@ async def test_a_proposal_is_four_git_processes(ops: OpsRepository, monkeypatch:
         lambda git, *words, **more: (started.append(words[0]), real(git, *words, **more))[1],
     )
     await propose(ops)
+    # once, until git's settings change: whose repository this is
+    assert started.pop(0) == "config"
     assert started == ["cat-file", "fast-import", "diff-tree", "update-ref"]
+    started.clear()
+    await ops.fetch()
+    assert "config" not in started
