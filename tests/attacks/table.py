@@ -52,7 +52,7 @@ class Attack:
     setting: Mapping[str, Any] = field(default_factory=dict)  #: of what is in force
     fair: int = 0  #: so many runs are right
     harm: str = "run"  #: what must not happen: `run`, `check` (a dry run), or `closed`
-    says: str = ""  #: how the case stands then, where that is not the name of a check
+    says: str | None = None  #: how the case stands then, where that is not the name of a check
 
     def stops_on(self, forge: str) -> frozenset[str]:
         return self.more.get(forge, self.stops)
@@ -62,7 +62,7 @@ ATTACKS: list[Attack] = []
 
 
 def attack(
-    *stops: str, forges: Iterable[str] = ELSEWHERE, fair: int = 0, harm: str = "run", says: str = "",
+    *stops: str, forges: Iterable[str] = ELSEWHERE, fair: int = 0, harm: str = "run", says: str | None = None,
     more: Mapping[str, Iterable[str]] | None = None, **setting: Any,
 ) -> Callable[[Act], Act]:  # fmt: skip
     """One line of the table; the docstring says what is done. `more`: where a forge has other checks."""

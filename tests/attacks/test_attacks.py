@@ -18,6 +18,10 @@ ROOT = Path(__file__).parents[2]
 NOT_ATTACKED = {"unused"}
 pytestmark = pytest.mark.anyio
 CASES = [(attack, forge) for attack in ATTACKS for forge in attack.forges]
+#: where there is one check only, that it stops the attack is seen with all of them on
+ALONE = [
+    (*case, name) for case in CASES if len(case[0].stops_on(case[1])) > 1 for name in sorted(case[0].stops_on(case[1]))
+]
 EACH = pytest.mark.parametrize(("attack", "forge"), CASES, ids=[f"{attack.name}-{forge}" for attack, forge in CASES])
 
 
@@ -40,7 +44,10 @@ async def test_with_all_checks_nothing_runs(attack: Attack, forge: str, database
     ran, said = await attacked(attack, forge, database, tmp_path / "stand")
     assert ran <= 0, said
     reasons = {name.removeprefix("given.") for name in attack.stops_on(forge)}
-    assert said.startswith(attack.says) if attack.says else said.partition(":")[0] in reasons, said
+    if attack.says is None:
+        assert said.partition(":")[0] in reasons, said
+    else:
+        assert said.startswith(attack.says), said
 
 
 @EACH
@@ -49,13 +56,12 @@ async def test_without_its_checks_it_runs(attack: Attack, forge: str, database: 
     assert ran > 0, said
 
 
-@EACH
-async def test_each_check_alone_stops_it(attack: Attack, forge: str, database: str, tmp_path: Path) -> None:
-    stops = attack.stops_on(forge)
-    for name in sorted(stops) if len(stops) > 1 else ():
-        out = attack.stops_on(forge) - {name}
-        ran, said = await attacked(attack, forge, database, tmp_path / name, out)
-        assert ran <= 0, f"{name} alone does not stop it: {said}"
+@pytest.mark.parametrize(
+    ("attack", "forge", "name"), ALONE, ids=[f"{attack.name}-{forge}-{name}" for attack, forge, name in ALONE]
+)
+async def test_each_check_alone_stops_it(attack: Attack, forge: str, name: str, database: str, tmp_path: Path) -> None:
+    ran, said = await attacked(attack, forge, database, tmp_path / "stand", attack.stops_on(forge) - {name})
+    assert ran <= 0, said
 
 
 def test_the_docs_list_every_attack_with_its_checks() -> None:

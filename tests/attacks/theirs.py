@@ -89,7 +89,7 @@ async def our_branch_in_their_pull_request(stand: Elsewhere) -> None:
     await stand.merge("mallory", pull.number)
 
 
-@attack("given.new", "given.author", "landed_once", "begun", "claim", fair=1)
+@attack("given.new", "given.author", "landed_once", "begun", "claim", fair=1, says="settling")
 async def a_run_file_brought_again(stand: Elsewhere) -> None:
     """What ran in due form is reverted on the base, and anna brings the same file once more."""
     proposal, content = await stand.propose(), stand.bytes
