@@ -14,9 +14,19 @@ import pytest
 from receiver.adapters.planner.rules import RulesPlanner
 from receiver.domain.alert import Alert
 from receiver.domain.case import Closed, Proposed
+from receiver.domain.given import AFTER, BEFORE
 from receiver.domain.outcome import Outcome, Risk, Verdict
 from receiver.domain.proof import Reading
-from receiver.domain.pulltext import closing, labels, outcome_comment, proposal_body, standing_comment, status_line
+from receiver.domain.proposal import Answer
+from receiver.domain.pulltext import (
+    closing,
+    given_comment,
+    labels,
+    outcome_comment,
+    proposal_body,
+    standing_comment,
+    status_line,
+)
 from receiver.domain.run import RunResult
 from receiver.testing import World
 from tests.unit.test_pipeline import CATALOG, FILES, alert
@@ -74,7 +84,15 @@ TEXTS: dict[str, Callable[[], Any]] = {
     "outcome-fixed": lambda: outcome(Outcome.FIXED, "the alert is gone"),
     "outcome-refused": lambda: outcome(Outcome.REFUSED, "nobody who may approve has approved it"),
     "outcome-hostile": lambda: outcome(Outcome.FAILED, HOSTILE),
+    "given-taken": lambda: given_comment([answer(row.name) for row in (*BEFORE, *AFTER)], is_taken=True),
+    "given-refused": lambda: given_comment([answer("here"), answer("one_file", HOSTILE)], is_taken=False),
 }
+
+
+def answer(name: str, why: str = "") -> Answer:
+    return Answer(name=name, passed=not why, why=why or "yes")
+
+
 GONE = Reading(verdict=Verdict.RESOLVED, why="quiet", expression='up{job="web"} == 0 # ```', sample_at=AT)
 
 
