@@ -31,6 +31,8 @@ from receiver.ports import Forge, Hosting, Proof
 
 #: how often an open proposal is looked at without being woken
 POLL_SECONDS = 20.0
+#: the same elsewhere, where each look is several requests and whoever polls the forge wakes it
+POLL_ELSEWHERE_SECONDS = 60.0
 #: a forge that is still working something out has done so in a moment
 SETTLE_SECONDS = 2.0
 #: asked again, with the source, by the clearance just before the start
@@ -57,7 +59,7 @@ async def approve(
     if no is not None:
         row, why = no
         if row.fails_as is None:
-            seconds = SETTLE_SECONDS if row.name == "settled" else POLL_SECONDS
+            seconds = SETTLE_SECONDS if row.name == "settled" else _poll_seconds(grounds)
             raise Retry(f"merged, but {why}", after_seconds=seconds, tell=row.name == "posture")
         return case.end(row.fails_as, why, reason=row.name)
     return case.become(Approved, approval=_approval(merge, pull))
@@ -109,13 +111,13 @@ async def _while_open(case: Proposed, merge: Merge, *, forge: Forge, proof: Proo
     silent = await _silent(case, reading, grounds)
     await _say(case, merge, forge, silent, grounds)
     if silent:
-        raise Retry(silent, after_seconds=POLL_SECONDS, tell=True)
+        raise Retry(silent, after_seconds=_poll_seconds(grounds), tell=True)
     required = still_required(merge)
     if merge.pull_request is not None and merge.pull_request.settling:
         raise Retry(required[0], after_seconds=SETTLE_SECONDS)
     if cannot_run(merge):
-        raise Retry(f"it will not run as it is: {required[0]}", after_seconds=POLL_SECONDS, tell=True)
-    raise Retry(f"needs you: {required[0] if required else 'merge it'}", after_seconds=POLL_SECONDS)
+        raise Retry(f"it will not run as it is: {required[0]}", after_seconds=_poll_seconds(grounds), tell=True)
+    raise Retry(f"needs you: {required[0] if required else 'merge it'}", after_seconds=_poll_seconds(grounds))
 
 
 async def _close(case: Proposed, forge: Forge, text: str) -> None:
@@ -168,3 +170,7 @@ async def _gone(case: Proposed, proof: Proof) -> Reading | None:
 
 def _expired(case: Proposed) -> str:
     return f"nobody decided before {case.proposal.expires_at:%Y-%m-%d %H:%M} UTC"
+
+
+def _poll_seconds(grounds: Grounds) -> float:
+    return POLL_SECONDS if grounds.forge == "local" else POLL_ELSEWHERE_SECONDS
