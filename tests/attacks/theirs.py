@@ -118,7 +118,7 @@ async def closed_and_opened_again(stand: Elsewhere) -> None:
     await stand.merge("mallory", proposal.number)
 
 
-@attack("repository", "moved", forges=("github", "gitea"), says="moved")
+@attack("repository", "moved", forges=("github", "gitea"), says="reading pull request")
 async def another_repository_of_the_same_name(stand: Elsewhere) -> None:
     """Ours is renamed, and another takes its name, with the same history and a pull request of the same number.
 
