@@ -43,10 +43,6 @@ async def execute(case: Approved, *, grounds: Grounds, runner: Runner, locks: Lo
     if begun is not None:
         await locks.free(run)
         return await _pick_up(case, begun, grounds)
-    if await grounds.ledger.now() >= case.proposal.expires_at:
-        # asked here as well: without a forge there is no clearance, and nothing waits for ever
-        why = f"approved, and not begun before {case.proposal.expires_at:%Y-%m-%d %H:%M} UTC"
-        return case.end(Outcome.EXPIRED, why, reason="in_time")
     playbook = (await grounds.repo.revision(case.revision)).catalog.playbooks[case.runfile.playbook]
     names = lock_names(playbook, case.runfile, case.entity)
     holder = await locks.take(run, case.id, names, reason=f"{playbook.id} in run {run}")
@@ -65,7 +61,7 @@ async def _locked(case: Approved, grounds: Grounds, runner: Runner, instance: st
     if isinstance(fresh, Ended):
         return fresh
     case = fresh
-    clearance = await _cleared(case, grounds.runs)
+    clearance = await _cleared(case, grounds)
     if isinstance(clearance, Ended):
         return clearance
     merge = await grounds.gather(case, case.approval.merge_sha, isolation=isolation)
@@ -88,8 +84,9 @@ async def _rehearsed(
     """An old dry run is repeated; when something else would change now, the approval was for something else."""
     limits = (await grounds.repo.revision(case.revision)).policy.limits
     approved, newest = case.rehearsals[-1], await _newest(case, grounds.runs)
-    age = await grounds.ledger.now() - newest.result.ended_at
-    if age.total_seconds() > limits.rehearsal_age_seconds:
+    now = await grounds.ledger.now()
+    is_old = (now - newest.result.ended_at).total_seconds() > limits.rehearsal_age_seconds
+    if is_old and now < case.proposal.expires_at:  # what has expired is not cleared, and touches no host for that
         paused = await grounds.gate.paused()
         if paused:
             raise Retry(paused, after_seconds=10)
@@ -144,15 +141,19 @@ async def _finish(runs: Runs, attempt: str, result: RunResult) -> None:
     await runs.finish(attempt, result)
 
 
-async def _cleared(case: Approved, runs: Runs) -> Clearance | Ended:
+async def _cleared(case: Approved, grounds: Grounds) -> Clearance | Ended:
     """Wait for role plan's word. A no ends the case or puts it off, as the row says."""
-    run = case.runfile.run
+    run, runs = case.runfile.run, grounds.runs
     for _ in range(int(CLEARANCE_SECONDS / 0.1)):
         clearance = await runs.ask_clearance(run, case.id)
         if clearance is not None:
             await runs.drop_clearance(run)
             return clearance if clearance.granted else _not_cleared(case, clearance)
         await asyncio.sleep(0.1)
+    if await grounds.ledger.now() >= case.proposal.expires_at:
+        # the forge is gone, and nobody can say any more whether it may begin: nothing waits for ever
+        why = f"approved, and not cleared before {case.proposal.expires_at:%Y-%m-%d %H:%M} UTC"
+        return case.end(Outcome.EXPIRED, why, reason="in_time")
     raise Retry("waiting for a clearance: no planner answers", after_seconds=5)
 
 
