@@ -27,11 +27,11 @@ from receiver.adapters.embedder.openai import OpenAIEmbedder
 from receiver.adapters.proof.client import PrometheusClient
 from receiver.adapters.repo.git import OpsRepository
 from receiver.adapters.runner.ansible import AnsibleRunner
-from receiver.adapters.store.embedded import dsn_of
 from receiver.adapters.store.migrate import migrations
 from receiver.config import Settings, check_secret, problems
 from receiver.domain.finding import Finding
 from receiver.errors import GitmedicError, Invalid, Refused, Unavailable
+from receiver.starter import dsn_for
 
 _LITTLE_BYTES, _TOO_LITTLE_BYTES = 2 << 30, 200 << 20
 _SKEW_SECONDS = 5.0
@@ -89,8 +89,7 @@ async def files(settings: Settings) -> list[Finding]:
 
 async def database(settings: Settings) -> list[Finding]:
     """It answers, it has every migration, and its clock is ours."""
-
-    dsn = settings.database.url.get_secret_value() or dsn_of(settings.data_dir)
+    dsn = dsn_for(settings)
     try:
         async with await psycopg.AsyncConnection.connect(dsn, connect_timeout=3) as connection:
             row = await (await connection.execute("SELECT version(), now()")).fetchone()
@@ -134,7 +133,7 @@ async def memory(settings: Settings) -> list[Finding]:
         ]
     finally:
         await embedder.aclose()
-    dsn = settings.database.url.get_secret_value() or dsn_of(settings.data_dir)
+    dsn = dsn_for(settings)
     async with await psycopg.AsyncConnection.connect(dsn, connect_timeout=3) as connection:
         row = await (await connection.execute("SELECT to_regtype('halfvec') IS NOT NULL")).fetchone()
     if not (row and row[0]):

@@ -72,39 +72,36 @@ class Doors:
 
     async def to_sign(self, case: str) -> str:
         """What a person signs to approve this proposal from risk high."""
-        return self._text(await self._proposed(case))
+        return approval_text(self.repository, (await self._proposed(case)).proposal)
 
     async def _lacking(self, proposed: Proposed, head_sha: str, person: Person, via: str) -> str | None:
         """What the count lacks once this person has said yes; a merge before it is enough would run nothing."""
         pull = await self.forge.read(proposed.proposal.number)
-        policy = (await self.repo.revision(proposed.revision)).policy
         word = Review(
             by=person_account(person.name), head_sha=head_sha, verdict="approve", at=self.clock.now(), via=via
         )
-        vote = Vote(
-            policy=policy, pull=pull.model_copy(update={"reviews": (*pull.reviews, word)}), head_sha=head_sha,
-            risk=proposed.risk, requested_by=proposed.requested_by, author=proposed.proposal.author,
-            labels=dict(proposed.alert.labels) if proposed.alert else {}, playbook=proposed.runfile.playbook,
-            host=next(iter(proposed.runfile.targets), None),
-        )  # fmt: skip
-        return missing(vote)
+        # by the policy of then and of now, as the approval itself is counted
+        for policy in ((await self.repo.revision(proposed.revision)).policy, await self.policy()):
+            vote = Vote(
+                policy=policy, pull=pull.model_copy(update={"reviews": (*pull.reviews, word)}), head_sha=head_sha,
+                risk=proposed.risk, requested_by=proposed.requested_by, author=proposed.proposal.author,
+                labels=dict(proposed.alert.labels) if proposed.alert else {}, playbook=proposed.runfile.playbook,
+                host=next(iter(proposed.runfile.targets), None),
+            )  # fmt: skip
+            lacking = missing(vote)
+            if lacking is not None:
+                return lacking
+        return None
 
     async def _check_signature(self, proposed: Proposed, person: Person, signature: str) -> None:
         """Rule S9: wrong or missing is said before anything is recorded."""
-        text = self._text(proposed)
+        text = approval_text(self.repository, proposed.proposal)
         if signature and await self.signatures.is_by(text, signature, person.ssh_keys):
             return
         said = f"approving case {proposed.id}: risk {proposed.risk} needs {person.name}'s ssh signature over the digest"
         if signature:
             said += "; the one given is by none of the keys that policy.yml names, or over something else"
         raise Refused(said, next_step=f"gitmedic approve {proposed.id} --sign KEY", reason="needs_signature")
-
-    def _text(self, proposed: Proposed) -> str:
-        proposal = proposed.proposal
-        return approval_text(
-            repository=self.repository, number=proposal.number, head_sha=proposal.head_sha,
-            run=proposal.run_id, sha256=proposal.sha256,
-        )  # fmt: skip
 
     async def reject(self, case: str, *, person: Person, via: str, why: str = "") -> dict[str, Any]:
         """Close the proposal; nothing will run."""

@@ -60,11 +60,12 @@ class Grounds:
             hosts = job_hosts(adopted.inventory, case.runfile.targets)
         except Refused:
             digest, hosts = "", ()
+        now = await self.ledger.now()
         approved_at = case.approval.at if isinstance(case, Approved) else None
         if approved_at is None and pull_request is not None:
-            approved_at = merged_at(pull_request, await self.ledger.now())
+            approved_at = merged_at(pull_request, now)
         return Merge(
-            now=await self.ledger.now(),
+            now=now,
             proposal=case.proposal,
             runfile=case.runfile,
             risk=case.risk,
@@ -108,18 +109,10 @@ class Grounds:
             person.name: tuple(key for key in person.ssh_keys if key in known.get(person.name, ()))
             for person in policy.people
         }
-        text = self.approval_text(case)
+        text = approval_text(self.repository, case.proposal)
         return tuple(
             sorted({name for name, one in given if await self.signatures.is_by(text, one, keys.get(name, ()))})
         )
-
-    def approval_text(self, case: Proposed | Approved) -> str:
-        """What is signed for this proposal."""
-        proposal = case.proposal
-        return approval_text(
-            repository=self.repository, number=proposal.number, head_sha=proposal.head_sha,
-            run=proposal.run_id, sha256=proposal.sha256,
-        )  # fmt: skip
 
 
 async def pins_of(repo: Repo, revision: Revision, playbook: Playbook, targets: tuple[str, ...]) -> Pins:

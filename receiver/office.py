@@ -22,7 +22,6 @@ from receiver.adapters.store.archive import PostgresArchive
 from receiver.adapters.store.cases import PostgresCases
 from receiver.adapters.store.deliveries import PostgresDeliveries
 from receiver.adapters.store.desk import PostgresDesk
-from receiver.adapters.store.embedded import dsn_of
 from receiver.adapters.store.heartbeat import Heartbeats
 from receiver.adapters.store.inbox import PostgresInbox
 from receiver.adapters.store.ledger import PostgresLedger
@@ -36,6 +35,7 @@ from receiver.config import Settings
 from receiver.domain.quorum import NAMESPACE
 from receiver.doors import Doors
 from receiver.forges import AnyForge, ForgeGit, open_forge, remote_of, repository_of
+from receiver.starter import dsn_for
 
 
 class SystemClock:
@@ -76,15 +76,10 @@ class Office:
     doors: Doors
 
 
-def dsn(settings: Settings) -> str:
-    """Where the database of these settings answers."""
-    return settings.database.url.get_secret_value() or dsn_of(settings.data_dir)
-
-
 @asynccontextmanager
 async def open_store(settings: Settings) -> AsyncIterator[Store]:
     """The store of a data directory whose database runs."""
-    async with open_pool(dsn(settings)) as pool, _vectors(settings, pool) as vectors:
+    async with open_pool(dsn_for(settings)) as pool, _vectors(settings, pool) as vectors:
         drop = {source.name: frozenset(source.drop_labels) for source in settings.sources}
         yield Store(
             pool=pool,

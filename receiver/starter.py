@@ -23,7 +23,7 @@ import yaml
 
 from receiver.adapters.repo.creation import clone_work_tree, create_ops_repository
 from receiver.adapters.repo.git import OpsRepository
-from receiver.adapters.store.embedded import EmbeddedPostgres, explained
+from receiver.adapters.store.embedded import EmbeddedPostgres, dsn_of, explained
 from receiver.adapters.store.migrate import migrate
 from receiver.config import FILE, Settings
 from receiver.domain.inventory import read_inventory
@@ -90,6 +90,11 @@ def starter_revision() -> Revision:
             if name.startswith("prompts/") and name.endswith(".j2")
         },
     )
+
+
+def dsn_for(settings: Settings) -> str:
+    """Where the database of these settings answers: a server's, or the built-in one's."""
+    return settings.database.url.get_secret_value() or dsn_of(settings.data_dir)
 
 
 def first_policy(person: str) -> bytes:

@@ -82,23 +82,23 @@ class Watch:
             return
         seen = None
         try:
-            refused = await self._all(turn)
+            left = await self._all(turn)
             await self.adopt()
-            if refused is not None:
-                raise refused
-            seen = turn.at
+            if isinstance(left, Refused):
+                raise left
+            seen = turn.at if left is None else None
         finally:
             await self.book.done(self.repository, seen)
 
-    async def _all(self, turn: Turn) -> Refused | None:
-        """Each of what changed; one that a person must look at holds up no other."""
-        refused = None
+    async def _all(self, turn: Turn) -> Refused | Retry | None:
+        """Each of what changed. One that a person must look at, or whose head cannot be had now, holds up no other."""
+        left: Refused | Retry | None = None
         for number in await self.hosting.changed(turn.since - OVERLAP if turn.since is not None else None):
             try:
                 await self._one(number)
-            except Refused as error:
-                refused = error
-        return refused
+            except (Refused, Retry) as error:
+                left = error if left is None or isinstance(error, Refused) else left
+        return left
 
     async def _one(self, number: int) -> None:
         case = await self.archive.case_of_proposal(number)
@@ -192,7 +192,7 @@ class Watch:
         vote = _vote(policy, pull)
         if self._is_not_merged_here(pull) or missing(vote) is not None:
             return False
-        if not await self.adoption.as_reviewed(commits[0].commit, new, pull.head_sha, pull.head_ref):
+        if not await self.adoption.as_reviewed(old, commits[0].commit, new, pull.head_sha, pull.head_ref):
             return False
         try:
             await self.repo.revision(new)

@@ -42,12 +42,12 @@ from receiver.domain.quorum import NAMESPACE
 from receiver.domain.run import Job, RunEvent, RunResult
 from receiver.errors import Broken, Retry
 from receiver.forges import bot_of, repository_of
-from receiver.office import Office, Store, SystemClock, dsn, open_office
+from receiver.office import Office, Store, SystemClock, open_office
 from receiver.pipeline import Ports
 from receiver.planners import open_planner, tiers_of
 from receiver.ports import Receipt
 from receiver.preview import NO_CASE, Previewer, Recall
-from receiver.starter import instance_id
+from receiver.starter import dsn_for, instance_id
 from receiver.watch import Rounds, Watch
 from receiver.web import server
 from receiver.web.app import create_app
@@ -75,7 +75,7 @@ async def serve(settings: Settings) -> None:
         await store.inbox.connect(names)
         await store.ledger.appear(instance_id(settings.data_dir))
         metrics = Metrics()
-        pulse = PostgresPulse(dsn(settings))
+        pulse = PostgresPulse(dsn_for(settings))
         listening_to = asyncio.create_task(pulse.run())
         parts = Parts(
             commit=GroupCommit(store.inbox),

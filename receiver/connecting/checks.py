@@ -24,6 +24,7 @@ from receiver.adapters.repo.upstream import Access
 from receiver.config import Settings
 from receiver.connecting import words
 from receiver.connecting.wish import Wish
+from receiver.domain.address import is_loopback
 from receiver.domain.forge import Account
 from receiver.domain.policyfile import Policy
 from receiver.domain.quorum import person_of
@@ -210,7 +211,7 @@ async def plan_hook(
         return HookPlan("", said)
     if not origin.startswith(("https://", "http://")):
         raise Refused(f"--hook-url {origin[:80]!r}: expected https://HOST", reason="invalid")
-    if _is_near(origin) and not _is_near(forge.url):
+    if is_loopback(origin) and not is_loopback(forge.url):
         return HookPlan("", f"{origin} is this machine alone, and the forge is elsewhere")
     address = f"{origin}/hooks/{forge.kind}/{repository}"
     try:
@@ -220,12 +221,6 @@ async def plan_hook(
             raise
         return HookPlan(address, "")
     return HookPlan(address, "", next((one for one in hooks if one.url == address), None), may_see=True)
-
-
-def _is_near(url: str) -> bool:
-    """Loopback, by the rule that the settings have for it."""
-    host = ForgeSettings(url=url).host.partition("://")[2]
-    return host.startswith(("127.", "localhost", "[::1]"))
 
 
 def as_written(forge: ForgeSettings, rights: Rights, extra: dict[str, Any]) -> ForgeSettings:

@@ -21,7 +21,6 @@ from receiver.adapters.repo import mirror, upstream
 from receiver.adapters.repo.branches import base_tip
 from receiver.adapters.repo.process import Git
 from receiver.adapters.repo.upstream import access_to
-from receiver.adapters.store.embedded import dsn_of
 from receiver.config import Settings
 from receiver.connecting import checks, words
 from receiver.domain.finding import Finding
@@ -29,16 +28,12 @@ from receiver.domain.policyfile import Policy
 from receiver.domain.quorum import person_of
 from receiver.errors import GitmedicError, Refused
 from receiver.forges import ForgeGit, remote_of
+from receiver.starter import dsn_for
 
 _SKEW_SECONDS = 30.0
 _SOON = timedelta(days=14)
 #: so many intervals without a look are too many
 _LATE = 5
-
-
-def dsn(settings: Settings) -> str:
-    """Where the database of these settings answers."""
-    return settings.database.url.get_secret_value() or dsn_of(settings.data_dir)
 
 
 async def forge(settings: Settings) -> list[Finding]:
@@ -52,7 +47,7 @@ async def forge(settings: Settings) -> list[Finding]:
             found = f"the ops repository follows {follows}, and the settings name no forge"
             return [_row("bad", "forge", found, "gitmedic forge connect again, or gitmedic forge disconnect")]
         return [_row("ok", "forge", "gitmedic's own pages")]
-    policy = (await checks.ours(settings, dsn(settings))).policy
+    policy = (await checks.ours(settings, dsn_for(settings))).policy
     rows: list[Finding] = []
     if follows != settings.forge.git_url:
         found = f"the ops repository follows {follows or 'nobody'}, and the settings name {settings.forge.git_url}"
@@ -230,7 +225,7 @@ def _people(settings: Settings, policy: Policy) -> list[Finding]:
 
 
 async def _one(settings: Settings, query: Any) -> Any:
-    async with await psycopg.AsyncConnection.connect(dsn(settings), connect_timeout=3) as connection:
+    async with await psycopg.AsyncConnection.connect(dsn_for(settings), connect_timeout=3) as connection:
         return await (await connection.execute(query, (settings.forge.repository,))).fetchone()
 
 

@@ -14,6 +14,7 @@ from datetime import datetime
 from receiver.domain.forge import Account, PullRequest, Review
 from receiver.domain.outcome import Risk
 from receiver.domain.policyfile import Person, Policy, rule_for
+from receiver.domain.proposal import Proposal
 from receiver.domain.record import Record
 
 #: what an ssh signature is made for, so that one made for anything else is none
@@ -189,10 +190,17 @@ def still_to_accept(policy: Policy, names: Sequence[str]) -> str | None:
     return f"{len(have)} of {want} words by people who may approve risk {reach_of(policy)}; it takes one of: {others}"
 
 
-def approval_text(*, repository: str, number: int, head_sha: str, run: str, sha256: str) -> str:
+def approval_text(repository: str, proposal: Proposal) -> str:
     """What is signed from risk high: this file on this head of this pull request, and nothing else."""
-    lines = ("gitmedic approval 1", f"repository {repository}", f"pull request {number}", f"head {head_sha}")
-    return "\n".join((*lines, f"run {run}", f"sha256 {sha256}", ""))
+    return "\n".join((
+        "gitmedic approval 1",
+        f"repository {repository}",
+        f"pull request {proposal.number}",
+        f"head {proposal.head_sha}",
+        f"run {proposal.run_id}",
+        f"sha256 {proposal.sha256}",
+        "",
+    ))  # fmt: skip
 
 
 def merged_at(pull: PullRequest, now: datetime) -> datetime:

@@ -94,8 +94,8 @@ class Adoption(Protocol):
     async def digest(self, old: str, new: str) -> str:
         """What an acceptance stands for."""
 
-    async def as_reviewed(self, first: str, last: str, head: str, head_ref: str) -> bool:
-        """Whether these commits of the base brought exactly the content that this head of a pull request showed."""
+    async def as_reviewed(self, old: str, first: str, last: str, head: str, head_ref: str) -> bool:
+        """Whether these commits brought, over the revision in force, just what a pull request's head showed."""
 
 
 class Turn(Record):

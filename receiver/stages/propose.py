@@ -7,18 +7,20 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-from receiver.domain.case import Proposed, Rehearsed
+from receiver.domain.case import Ended, Proposed, Rehearsed
 from receiver.domain.forge import Opening
+from receiver.domain.outcome import Outcome
 from receiver.domain.proposal import Proposal
 from receiver.domain.pulltext import proposal_body, proposal_title
 from receiver.domain.runfile import path_of, write_runfile
+from receiver.errors import Conflict
 from receiver.ports import Branches, Forge, Repo
 
 
 async def propose(
     case: Rehearsed, *, repo: Repo, branches: Branches, forge: Forge, base: str, prefix: str = ""
-) -> Proposed:
-    """Open the pull request; a run that came in a person's own has one."""
+) -> Proposed | Ended:
+    """Open the pull request; a run that came in a person's own has one. Where somebody was first, it is over."""
     if case.given is not None:
         return case.become(Proposed, proposal=case.given.proposal)
     revision = await repo.revision(case.revision)
@@ -27,9 +29,15 @@ async def propose(
     path = path_of(case.runfile.run, case.opened_at, prefix)
     branch = f"gitmedic/{case.runfile.run}"
     title = proposal_title(case, playbook)
-    head, base_sha = await branches.propose(branch=branch, path=path, content=content, message=_message(case, title))
-    body = proposal_body(case, playbook)
-    pull = await forge.open(Opening(branch=branch, head_sha=head, base=base, title=title, body=body))
+    try:
+        head, base_sha = await branches.propose(
+            branch=branch, path=path, content=content, message=_message(case, title)
+        )
+        body = proposal_body(case, playbook)
+        pull = await forge.open(Opening(branch=branch, head_sha=head, base=base, title=title, body=body))
+    except Conflict as error:
+        # its branch or its pull request is somebody else's, or was closed: asking again changes nothing
+        return case.end(Outcome.REFUSED, error.message, reason="taken")
     proposal = Proposal(
         run_id=case.runfile.run,
         path=path,

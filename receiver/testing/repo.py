@@ -195,7 +195,7 @@ class FakeAdoption:
         """Of both ids."""
         return _digest(old.encode(), new.encode())
 
-    async def as_reviewed(self, first: str, last: str, head: str, head_ref: str) -> bool:
+    async def as_reviewed(self, old: str, first: str, last: str, head: str, head_ref: str) -> bool:
         """As tests say."""
         return head in self.reviewed
 

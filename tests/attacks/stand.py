@@ -33,6 +33,7 @@ from receiver.domain.inventory import targets_digest
 from receiver.domain.outcome import Mode
 from receiver.domain.plan import Plan
 from receiver.domain.proposal import Proposal
+from receiver.domain.quorum import approval_text
 from receiver.domain.runfile import Pins, RunFile, path_of, write_runfile
 from receiver.errors import GitmedicError
 from receiver.forges import ForgeGit
@@ -245,7 +246,7 @@ class Stand:
         """A signature at a terminal, by a key, over a head."""
         case = self.world.case(self.id)
         assert isinstance(case, Proposed)
-        text = self.world.ports.grounds.approval_text(case).replace(
+        text = approval_text(self.world.ports.repository, case.proposal).replace(
             case.proposal.head_sha, head or self.proposal.head_sha
         )
         number, signature = self.proposal.number, FakeSignatures.sign(text, key)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import uuid4
 
@@ -82,8 +84,8 @@ async def test_a_digest_is_of_both_ends(place: Place):
 
 async def test_only_what_a_head_showed_is_as_reviewed(place: Place):
     commit, head = place.change()
-    assert await place.adoption.as_reviewed(commit, commit, head, "topic")
-    assert not await place.adoption.as_reviewed(commit, commit, place.adopted, "topic")
+    assert await place.adoption.as_reviewed(place.adopted, commit, commit, head, "topic")
+    assert not await place.adoption.as_reviewed(place.adopted, commit, commit, place.adopted, "topic")
 
 
 async def test_a_merge_with_more_in_it_is_nobodys_review(ops: OpsRepository, person: Person):
@@ -98,7 +100,27 @@ async def test_a_merge_with_more_in_it_is_nobodys_review(ops: OpsRepository, per
     person.write("inventory/hosts.yml", b"all: {hosts: {evil: {}}}\n")
     merge = person.commit("Merge")
     person.push_main()
-    assert not await ops.as_reviewed(merge, merge, head, "topic")
+    assert not await ops.as_reviewed(await ops.adopted(), merge, merge, head, "topic")
+
+
+async def test_a_base_that_was_rewritten_takes_nothing_back_unseen(ops: OpsRepository, person: Person, bare: Path):
+    """What was in force is dropped from the base, and a reviewed change of something else stands on what is left."""
+    person.on_main()
+    person.write("policy.yml", b"mode: observe\n")
+    in_force = person.commit("What is in force")
+    person.push_main()
+    subprocess.run(["git", "--git-dir", str(bare), "update-ref", "refs/heads/main", f"{in_force}~1"], check=True)
+    person.git("fetch", "-q", "gitmedic")
+    person.git("checkout", "-q", "-B", "main", "gitmedic/main")
+    person.git("checkout", "-q", "-b", "topic")
+    person.write("prompts/plan.j2", b"Plan well.\n")
+    head = person.commit("A change of a prompt")
+    person.git("push", "-q", "gitmedic", "HEAD")
+    person.on_main()
+    person.git("merge", "-q", "--no-ff", "topic")
+    merge = person.push_main()
+    assert await ops.as_reviewed(await ops.adopted(), merge, merge, head, "topic")
+    assert not await ops.as_reviewed(in_force, merge, merge, head, "topic")
 
 
 # --- words and turns

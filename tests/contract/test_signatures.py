@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from receiver.adapters.signature.sshsig import SshSignatures
+from receiver.domain.proposal import Proposal
 from receiver.domain.quorum import NAMESPACE, approval_text
 from receiver.ports import Signatures
 from receiver.testing.repo import FakeSignatures
 
 pytestmark = pytest.mark.anyio
-TEXT = approval_text(repository="12", number=7, head_sha="a" * 40, run="r", sha256="b" * 64)
+PROPOSAL = Proposal(
+    run_id="r", path="runs/r.yml", branch="gitmedic/r", sha256="b" * 64, head_sha="a" * 40, base_sha="c" * 40, number=7,
+    url="http://forge/7", expires_at=datetime(2026, 11, 26, tzinfo=UTC),
+)  # fmt: skip
+TEXT = approval_text("12", PROPOSAL)
 
 
 class Keys:

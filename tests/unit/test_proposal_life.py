@@ -10,7 +10,8 @@ from receiver.adapters.planner.rules import RulesPlanner
 from receiver.domain.case import Approved, Closed, Proposed
 from receiver.domain.forge import Account, Posture, Review, person_account
 from receiver.domain.outcome import Outcome, Verdict
-from receiver.errors import Refused
+from receiver.domain.quorum import approval_text
+from receiver.errors import Conflict, Refused
 from receiver.pipeline import advance
 from receiver.testing import World
 from receiver.testing.repo import FakeSignatures
@@ -153,7 +154,7 @@ async def test_high_risk_runs_only_on_a_signature(world: World):
     world = with_people(catalog=CATALOG.replace(b"risk: low", b"risk: high"))
     case = await proposed(world)
     assert "Risk high needs a signature" in world.forge.comments[1]
-    text = world.ports.grounds.approval_text(world.case(case))  # type: ignore[arg-type]
+    text = approval_text("local", world.case(case).proposal)  # type: ignore[union-attr]
     pull = world.forge.pulls[1]
     # by another key, and over another text
     await world.forge.approve(1, pull.head_sha, "anna", "session", signature=FakeSignatures.sign(text, "bert-key"))
@@ -170,7 +171,7 @@ async def test_high_risk_runs_only_on_a_signature(world: World):
 async def test_the_executor_verifies_the_signature_itself(world: World):
     world = with_people(catalog=CATALOG.replace(b"risk: low", b"risk: high"))
     case = await proposed(world)
-    text = world.ports.grounds.approval_text(world.case(case))  # type: ignore[arg-type]
+    text = approval_text("local", world.case(case).proposal)  # type: ignore[union-attr]
     await world.locks.take("other", "other", ["host:web1"])
     sign = FakeSignatures.sign(text, "bert-key")
     await world.forge.approve_and_merge(1, world.forge.pulls[1].head_sha, "bert", "session", signature=sign)
@@ -254,3 +255,15 @@ async def test_an_approved_run_does_not_wait_for_ever(world: World):
     end = await closed(world, case)
     assert (end.outcome, end.reason) == (Outcome.EXPIRED, "in_time")
     assert modes(world) == ["check"]
+
+
+async def test_a_branch_that_is_somebody_elses_ends_the_case(world: World, monkeypatch: pytest.MonkeyPatch):
+    """Asked again it would be the same, for ever and with a slot held."""
+
+    async def taken(opening: object) -> object:
+        raise Conflict("opening a pull request: there is one already, by mallory")
+
+    monkeypatch.setattr(world.forge, "open", taken)
+    end = await closed(world, world.fire(alert()))
+    assert (end.outcome, end.reason) == (Outcome.REFUSED, "taken")
+    assert not any(world.ledger.slots.values())

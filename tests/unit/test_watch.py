@@ -271,3 +271,14 @@ async def test_each_is_counted_under_the_policy_before_it(place: Place, monkeypa
     monkeypatch.setattr(place.desk, "adopt", at_once)
     await place.watch.look()
     assert [one[0] for one in place.desk.adoptions] == [first]
+
+
+async def test_a_head_that_cannot_be_had_holds_up_nothing_else(place: Place):
+    """Whoever may open a pull request could else keep a policy from coming into force."""
+    place.pull(None)  # its head is nowhere
+    new = place.adoption.push({**FILES, "policy.yml": POLICY + b"\n"})
+    merged(place, new, "anna", "bert")
+    await place.watch.look()
+    assert [one[0] for one in place.desk.adoptions] == [new]
+    turn = await place.book.begin("local", 60)
+    assert turn is not None and turn.since is None  # it is looked at again

@@ -21,7 +21,7 @@ from psycopg_pool import AsyncConnectionPool
 from receiver.adapters.forge.queries import sql, translated
 from receiver.domain.forge import Account, Marks, Opening, Posture, PullRequest, Review, person_account
 from receiver.domain.record import Record
-from receiver.errors import Conflict, Refused, Retry
+from receiver.errors import Conflict, Refused, Retry, Unavailable
 
 _POSTURE_SECONDS = 3600.0
 #: a difference of clocks that is more than rounding and travel
@@ -143,9 +143,11 @@ class RemoteForge:
         if found is None:
             try:
                 return await self.dialect.create(bounded)
-            except (Conflict, Retry):
+            except (Conflict, Retry) as error:
                 # it may have been made all the same: the answer was lost, or somebody was first
                 found = await self.dialect.find(opening.branch)
+                if found is None and isinstance(error, Conflict):
+                    raise Unavailable(f"{doing}: {error.message}, and it is not to be seen yet") from None
                 if found is None:
                     raise
         if found.state == "closed" or not self._is_us(found.author):

@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from receiver.domain.address import is_loopback
+
 Kind = Literal["local", "github", "gitea", "gitlab"]
 
 
@@ -29,11 +31,6 @@ def _address(value: str) -> str:
     if value and (parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.username):
         raise ValueError("expected https://HOST/OWNER/REPOSITORY, without a user or a password in it")
     return value.rstrip("/").removesuffix(".git")
-
-
-def _is_loopback(url: str) -> bool:
-    host = (urlsplit(url).hostname or "").lower()
-    return host in ("localhost", "::1") or host.startswith("127.")
 
 
 class ForgeSettings(BaseModel):
@@ -108,6 +105,6 @@ class ForgeSettings(BaseModel):
             raise ValueError("say either `token_file`, or all of `app_id`, `app_installation` and `app_key_file`")
         for name in ("url", "api"):
             address = getattr(self, name)
-            if address.startswith("http://") and not _is_loopback(address):
+            if address.startswith("http://") and not is_loopback(address):
                 raise ValueError(f"{name}: a token never travels over plain http:// (loopback excepted)")
         return self

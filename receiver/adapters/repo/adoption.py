@@ -11,7 +11,7 @@ from hashlib import sha256
 
 from receiver.adapters.repo import objects
 from receiver.adapters.repo.branches import base_tip
-from receiver.adapters.repo.names import plain
+from receiver.adapters.repo.names import check_id, plain
 from receiver.adapters.repo.process import Git
 from receiver.adapters.repo.revisions import CONTENT, known
 from receiver.domain.revision import Pending
@@ -41,11 +41,14 @@ def pending(git: Git, adopted: str) -> tuple[Pending, ...]:
     return tuple(_pending(one, body, changed.get(one, [])) for one, body in zip(commits, bodies, strict=True))
 
 
-def as_reviewed(git: Git, first: str, last: str, head: str) -> bool:
-    """Whether `first`..`last` of the base changed CONTENT exactly as `head` did since it forked: file by file, by id.
+def as_reviewed(git: Git, old: str, first: str, last: str, head: str) -> bool:
+    """Whether what lies between the revision in force and `last`, which `first` begins, is exactly what `head` changed
+    of CONTENT since it forked: file by file, by id.
 
-    A merge that mixed the change with others, or a commit pushed in between, is nobody's review.
+    A merge that mixed the change with others, a commit pushed in between, or a base that was rewritten below it is
+    nobody's review.
     """
+    check_id(head)
     before = objects.commit_of(git, f"{first}^1")
     if before is None or objects.commit_of(git, head) != head:
         return False
@@ -53,7 +56,7 @@ def as_reviewed(git: Git, first: str, last: str, head: str) -> bool:
     if fork is None:
         return False
     places = _places(git)
-    return objects.changes(git, before, last, *places) == objects.changes(git, fork, head, *places)
+    return objects.changes(git, old, last, *places) == objects.changes(git, fork, head, *places)
 
 
 def diff(git: Git, old: str, new: str) -> str:

@@ -169,12 +169,12 @@ class OpsRepository:
         """What an acceptance signs."""
         return await self._do(adoption.digest, old, new)
 
-    async def as_reviewed(self, first: str, last: str, head: str, head_ref: str) -> bool:
-        """Whether these commits of the base brought exactly the content that this head of a pull request showed."""
+    async def as_reviewed(self, old: str, first: str, last: str, head: str, head_ref: str) -> bool:
+        """Whether these commits brought, over the revision in force, just what a pull request's head showed."""
         access = await self._access()
         if access is not None:
             await self._do(mirror.take_head, access, check_id(head), head_ref)
-        return await self._do(adoption.as_reviewed, first, last, head)
+        return await self._do(adoption.as_reviewed, old, first, last, head)
 
     async def sweep(self) -> None:
         """Drop what is over, pack and index; for a daily schedule."""

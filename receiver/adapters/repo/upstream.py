@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from receiver.adapters.repo.names import is_id, plain
 from receiver.adapters.repo.process import Git, Output, environment
 from receiver.adapters.repo.settings import RepoSettings
+from receiver.domain.address import is_loopback
 from receiver.errors import Refused, Unavailable
 
 #: what git or a forge says → the machine's word for it, and what a person can do
@@ -97,8 +98,9 @@ def check_address(url: str) -> str:
     """An address for git, or `Refused`: https, http on this machine, or a folder."""
     parts = urlsplit(url)
     host = (parts.hostname or "").lower()
-    near = host in ("localhost", "::1") or host.startswith("127.")
-    fine = (parts.scheme == "https" and host) or (parts.scheme == "http" and near) or (parts.scheme == "file")
+    fine = (
+        (parts.scheme == "https" and host) or (parts.scheme == "http" and is_loopback(url)) or (parts.scheme == "file")
+    )
     if not fine or parts.username or parts.password or parts.query or parts.fragment or plain(url) != url:
         raise Refused(
             f"reaching the forge's git at {parts.scheme}://{host}: this address is not used",
