@@ -191,7 +191,7 @@ async def resolved_without_proof(stand: Stand) -> None:
     stand.world.ledger.resolved_at[alert().fingerprint] = stand.world.clock.now()
 
 
-@attack("ours", "opened_by_us", says="opening a pull request")
+@attack("ours", "opened_by_us", says="taken")
 async def opened_before_us(stand: Elsewhere) -> None:
     """Eve sees our branch and opens its pull request before we do, with words of her own."""
     forge, eve = stand.world.ports.forge, stand.user("eve")
