@@ -19,7 +19,8 @@ ROOT = Path(__file__).parents[2]
 
 def main(only: list[str]) -> int:
     """Exit 1 when a guard can be taken out unseen."""
-    guards = tomllib.loads((Path(__file__).parent / "guards.toml").read_text())["guard"]
+    files = sorted(Path(__file__).parent.glob("*.toml"))
+    guards = [guard for file in files for guard in tomllib.loads(file.read_text())["guard"]]
     unseen = 0
     with tempfile.TemporaryDirectory(prefix="gitmedic-guards-", dir="/var/tmp") as place:
         Path(place).chmod(0o755)
