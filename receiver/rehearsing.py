@@ -5,11 +5,10 @@ Decides that a rehearsal is a run like any other (rule S5): recorded before it b
 
 from __future__ import annotations
 
-from typing import Literal
-
 from receiver.domain.case import Approved, Vetted
 from receiver.domain.job import job_of
 from receiver.domain.proposal import Rehearsal
+from receiver.domain.run import Rung
 from receiver.ports import Repo, Runner, Runs
 
 
@@ -19,7 +18,7 @@ async def dry_run(
     repo: Repo,
     runs: Runs,
     runner: Runner,
-    isolation: Literal["bwrap", "none"],
+    isolation: Rung,
     instance: str,
 ) -> Rehearsal:
     """`--check --diff` of exactly that run on its real targets; raises `Retry` while too many are under way."""

@@ -13,7 +13,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import Any
 
 from receiver.adapters.demo.cards import FileCards
 from receiver.adapters.facts.gather import GatherFacts
@@ -39,7 +39,7 @@ from receiver.domain.entity import Entity
 from receiver.domain.history import Past
 from receiver.domain.outcome import Role
 from receiver.domain.quorum import NAMESPACE
-from receiver.domain.run import Job, RunEvent, RunResult
+from receiver.domain.run import Job, RunEvent, Rung, RunResult
 from receiver.errors import Broken, Retry
 from receiver.forges import bot_of, repository_of
 from receiver.office import Office, Store, SystemClock, open_office
@@ -256,7 +256,7 @@ class NoRunner:
         """Never."""
         raise Broken(f"run {job.run_id} was given to the plan role")
 
-    async def isolation(self) -> Literal["bwrap", "none"]:
+    async def isolation(self) -> Rung:
         """Never."""
         raise Broken("the plan role was asked for its isolation")
 

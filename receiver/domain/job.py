@@ -7,7 +7,7 @@ from typing import Literal
 from receiver.domain.entity import Entity
 from receiver.domain.inventory import Host, Inventory
 from receiver.domain.playbook import Playbook
-from receiver.domain.run import Job, JobHost
+from receiver.domain.run import Job, JobHost, Rung
 from receiver.domain.runfile import RunFile
 from receiver.errors import Refused
 
@@ -27,7 +27,7 @@ def job_of(
     files: dict[str, bytes],
     *,
     mode: Literal["check", "run"],
-    isolation: Literal["bwrap", "none"],
+    isolation: Rung,
 ) -> Job:
     """Exactly the run of the run file, as a dry run or for real."""
     return Job(
@@ -39,9 +39,7 @@ def job_of(
         params=runfile.params,
         credentials=playbook.credentials,
         isolation=isolation,
-        timeout_seconds=playbook.limits.timeout_seconds,
-        memory_mb=playbook.limits.memory_mb,
-        output_mb=playbook.limits.output_mb,
+        **playbook.limits.model_dump(),
     )
 
 

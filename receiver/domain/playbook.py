@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import jsonschema
 import promql_parser
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from receiver.domain.condition import Condition
 from receiver.domain.document import read_mapping
@@ -58,11 +58,15 @@ class VerifyQuery(Record):
 
 
 class RunLimits(Record):
-    """What one run may use."""
+    """What one run may use; who needs more says so here, where it is reviewed."""
 
-    timeout_seconds: int = 120
-    memory_mb: int = 512
-    output_mb: int = 20
+    timeout_seconds: int = Field(120, gt=0)
+    memory_mb: int = Field(512, gt=0)
+    output_mb: int = Field(20, gt=0)
+    processes: int = Field(256, gt=0)
+    open_files: int = Field(1024, gt=0)
+    file_mb: int = Field(1024, gt=0)  #: the largest single file that it writes on this machine
+    scratch_mb: int = Field(256, gt=0)  #: what its own directory may hold
 
 
 class Playbook(Record):

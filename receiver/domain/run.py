@@ -9,6 +9,10 @@ from pydantic import ConfigDict
 
 from receiver.domain.record import Record
 
+#: how a run is shut in, strongest first; what each stops is found by a probe, not believed
+Rung = Literal["netns", "bwrap", "landlock", "container", "none"]
+RUNGS: tuple[Rung, ...] = ("netns", "bwrap", "landlock", "container", "none")
+
 
 class JobHost(Record):
     """One approved target with typed, untemplated connection variables."""
@@ -37,10 +41,14 @@ class Job(Record):
     hosts: tuple[JobHost, ...]
     params: dict[str, Any]  #: without the `gm_` prefix
     credentials: tuple[str, ...] = ()  #: names; the executor resolves them
-    isolation: Literal["bwrap", "none"]
+    isolation: Rung
     timeout_seconds: int = 120
     memory_mb: int = 512
     output_mb: int = 20
+    processes: int = 256
+    open_files: int = 1024
+    file_mb: int = 1024  #: the largest single file
+    scratch_mb: int = 256  #: the run's own directory
 
 
 class RunEvent(Record):
@@ -81,4 +89,5 @@ class RunResult(Record):
     diff: str = ""  #: the cleaned diffs, bounded
     started_at: datetime
     ended_at: datetime
-    isolation: str = ""
+    limit: str = ""  #: the key of `limits:` that ended it, when one did
+    isolation: str = ""  #: the rung it really ran on

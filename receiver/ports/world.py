@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from receiver.domain.alert import Alert
 from receiver.domain.entity import Entity
@@ -15,7 +15,7 @@ from receiver.domain.playbook import VerifyQuery
 from receiver.domain.proof import Baseline, Check, Confirmation, Reading
 from receiver.domain.question import Question
 from receiver.domain.record import Record
-from receiver.domain.run import Job, RunEvent, RunResult
+from receiver.domain.run import Job, RunEvent, Rung, RunResult
 
 
 class Facts(Protocol):
@@ -91,7 +91,7 @@ class Runner(Protocol):
     ) -> RunResult:
         """Always answers; when it returns, nothing of the run is left alive on this machine."""
 
-    async def isolation(self) -> Literal["bwrap", "none"]:
+    async def isolation(self) -> Rung:
         """The strongest rung that works here, found by a probe."""
 
 

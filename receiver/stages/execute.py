@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from typing import Literal
 
 from receiver.domain.approval import APPROVAL
 from receiver.domain.case import Approved, Ended, Executed
 from receiver.domain.job import job_of, lock_names
 from receiver.domain.outcome import Outcome, Verdict
 from receiver.domain.proposal import Rehearsal
-from receiver.domain.run import Job, RunResult
+from receiver.domain.run import Job, Rung, RunResult
 from receiver.domain.table import first_no
 from receiver.errors import Conflict, Retry
 from receiver.evidence import Grounds
@@ -79,7 +78,7 @@ async def _locked(case: Approved, grounds: Grounds, runner: Runner, instance: st
 
 
 async def _rehearsed(
-    case: Approved, grounds: Grounds, runner: Runner, isolation: Literal["bwrap", "none"], instance: str
+    case: Approved, grounds: Grounds, runner: Runner, isolation: Rung, instance: str
 ) -> Approved | Ended:
     """An old dry run is repeated; when something else would change now, the approval was for something else."""
     limits = (await grounds.repo.revision(case.revision)).policy.limits

@@ -16,7 +16,7 @@ from receiver.domain.plan import Attempt, Plan
 from receiver.domain.playbook import VerifyQuery
 from receiver.domain.proof import Baseline, Check, Confirmation, Reading
 from receiver.domain.question import Question
-from receiver.domain.run import Job, RunEvent, RunResult, RunStats
+from receiver.domain.run import Job, RunEvent, Rung, RunResult, RunStats
 from receiver.errors import GitmedicError
 from receiver.ports import Clock
 
@@ -127,7 +127,7 @@ class FakeRunner:
         self.jobs: list[Job] = []
         self.check_status: Literal["successful", "failed", "cancelled", "timeout", "interrupted"] = "successful"
         self.run_status: Literal["successful", "failed", "cancelled", "timeout", "interrupted"] = "successful"
-        self.rung: Literal["bwrap", "none"] = "bwrap"
+        self.rung: Rung = "bwrap"
         self.on_run: Callable[[Job], None] = lambda job: None
         self.changed: str = "do it"  #: name of the task that changes something on each host
 
@@ -158,7 +158,7 @@ class FakeRunner:
             isolation=job.isolation,
         )
 
-    async def isolation(self) -> Literal["bwrap", "none"]:
+    async def isolation(self) -> Rung:
         """As set."""
         return self.rung
 
