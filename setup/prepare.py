@@ -28,11 +28,29 @@ DEMO_TOOLS = {
     "amtool": ("prometheus-alertmanager", "usr/bin/amtool"),
     "bwrap": ("bubblewrap", "usr/bin/bwrap"),
 }
-TEST_TOOLS = {"sshd": ("openssh-server", "usr/sbin/sshd")}
+TEST_TOOLS = {
+    "sshd": ("openssh-server", "usr/sbin/sshd"),
+    "dockerd": ("docker.io", "usr/sbin/dockerd"),
+    "docker": ("docker.io", "usr/bin/docker"),
+    "containerd": ("containerd", "usr/bin/containerd"),
+    "containerd-shim-runc-v2": ("containerd", "usr/bin/containerd-shim-runc-v2"),
+    "runc": ("runc", "usr/sbin/runc"),
+    # under this name: a busybox that needs libraries would start in no empty image
+    "busybox-static": ("busybox-static", "bin/busybox"),
+    "zebra": ("frr", "usr/lib/frr/zebra"),
+    "bgpd": ("frr", "usr/lib/frr/bgpd"),
+    "vtysh": ("frr", "usr/bin/vtysh"),
+}
 #: what no unpacking can bring, for it needs a hundred libraries: installed, where root may; it starts no service
 TEST_PACKAGES = {"chromium": "chromium"}
 #: libraries that a minimal machine may lack
-LIBRARIES = {"sshd": ("libwrap0", "libnsl2", "libtirpc3")}
+FRR = ("libyang2", "libc-ares2", "libjson-c5", "libreadline8", "libcap2", "libpcre2-8-0")
+LIBRARIES = {"sshd": ("libwrap0", "libnsl2", "libtirpc3"), "zebra": FRR, "bgpd": FRR, "vtysh": FRR}
+#: collections that the tests need, of the bundle that setup/collections.txt pins; the product brings none
+COLLECTIONS = (
+    "community/docker", "community/library_inventory_filtering_v1", "community/proxmox",
+    "ansible/netcommon", "ansible/utils", "cisco/ios",
+)  # fmt: skip
 
 
 def main(arguments: list[str]) -> None:
@@ -44,7 +62,7 @@ def main(arguments: list[str]) -> None:
     prepare_venv()
     is_for_tests = "--tests" in arguments
     absent = prepare_tools(DEMO_TOOLS | (TEST_TOOLS if is_for_tests else {}))
-    absent += install_packages(TEST_PACKAGES) if is_for_tests else []
+    absent += [*install_packages(TEST_PACKAGES), *prepare_collections()] if is_for_tests else []
     if absent:
         said = f"not to be had here: {', '.join(absent)} (no apt-get, it cannot download, or not root)"
         if os.environ.get("CI") == "true":
@@ -122,6 +140,30 @@ def prepare_tools(wanted: dict[str, tuple[str, str]]) -> list[str]:
     return absent
 
 
+def prepare_collections() -> list[str]:
+    """The tests' collections below .tools, out of their bundle; the rest of it is thrown away."""
+    target, pinned = TOOLS / "collections", ROOT / "setup" / "collections.txt"
+    stamp, digest = target / "prepared", hashlib.sha256(repr(COLLECTIONS).encode() + pinned.read_bytes()).hexdigest()
+    if stamp.exists() and stamp.read_text() == digest:
+        return []
+    say("unpacking Ansible collections into .tools (some 54 MB are downloaded, once)")
+    whole = TOOLS / "bundle"
+    for place in (whole, target):
+        shutil.rmtree(place, ignore_errors=True)
+    uv, python = shutil.which("uv"), str(VENV / "bin/python")
+    pip = [uv, "pip", "install", "--python", python] if uv else [python, "-m", "pip", "install"]
+    command = [*pip, "--quiet", "--no-deps", "--target", str(whole), "--require-hashes", "-r", str(pinned)]
+    try:
+        if subprocess.run(command, capture_output=True, check=False).returncode != 0:
+            return ["collections"]
+        for name in COLLECTIONS:
+            shutil.copytree(whole / "ansible_collections" / name, target / "ansible_collections" / name)
+    finally:
+        shutil.rmtree(whole, ignore_errors=True)
+    stamp.write_text(digest)
+    return []
+
+
 def is_ready(name: str) -> bool:
     """A tool of ours that still leads somewhere."""
     return (TOOLS / "bin" / name).exists()
@@ -197,8 +239,9 @@ def link(name: str, program: Path) -> None:
         return
     libraries = sorted({str(path.parent) for path in (TOOLS / "root").glob("**/*.so*")})
     lines = ["#!/bin/sh"]
-    if libraries and TOOLS in program.parents and name == "sshd":
+    if libraries and TOOLS in program.parents and name in LIBRARIES:
         lines.append(f'LD_LIBRARY_PATH="{":".join(libraries)}" exec "{program}" "$@"')
+        wrapper.unlink(missing_ok=True)
         wrapper.write_text("\n".join(lines) + "\n")
         wrapper.chmod(0o755)
     else:
