@@ -160,6 +160,7 @@ class WorkerSettings(_Section):
 
     concurrency: int = Field(4, ge=1, le=64, description="cases that one worker advances at once")
     poll_seconds: float = Field(0.2, gt=0, le=60, description="how often it looks when nothing wakes it")
+    lease_seconds: float = Field(30, ge=1, le=600, description="how long a dead worker's case waits for another one")
 
 
 #: what `load` was given, for the sources of one construction

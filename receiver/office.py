@@ -87,7 +87,7 @@ async def open_store(settings: Settings) -> AsyncIterator[Store]:
             archive=PostgresArchive(pool),
             desk=PostgresDesk(pool),
             ledger=PostgresLedger(pool),
-            cases=PostgresCases(pool),
+            cases=PostgresCases(pool, lease_seconds=settings.worker.lease_seconds),
             runs=PostgresRuns(pool),
             locks=PostgresLocks(pool),
             memory=PostgresMemory(pool, vectors),

@@ -23,7 +23,7 @@ from receiver.ports import Cases, Clearances, Event, Lease
 
 log = structlog.get_logger()
 
-#: a third of the store's lease
+#: a third of a lease, and never more than this: how soon a case is held longer
 RENEW_SECONDS = 10.0
 #: a bug in a stage must not spin: this long until the case is tried again
 BROKEN_SECONDS = 60.0
@@ -123,11 +123,12 @@ class Worker:
         """Advance under a lease that is kept alive; a lost lease cancels the stage."""
         work = asyncio.create_task(self._advance(lease))
         # the database's clock alone decides whose the case is; this one only says when to stop hoping for an answer
-        length = lease.seconds + RENEW_SECONDS
+        pause = min(RENEW_SECONDS, lease.seconds / 3)
+        length = lease.seconds + pause
         until = time.monotonic() + length
         try:
             while not work.done():
-                await asyncio.wait([work], timeout=RENEW_SECONDS)
+                await asyncio.wait([work], timeout=pause)
                 if work.done():
                     break
                 is_ours = await self._renewed(lease)

@@ -31,8 +31,9 @@ LEASE_SECONDS = 30.0
 class PostgresCases:
     """The Cases port on PostgreSQL."""
 
-    def __init__(self, pool: AsyncConnectionPool[Any]) -> None:
+    def __init__(self, pool: AsyncConnectionPool[Any], *, lease_seconds: float = LEASE_SECONDS) -> None:
         self._pool = pool
+        self._seconds = lease_seconds
 
     async def open_stored(self) -> int:
         """A case for each stored alert that waits for one, at most some hundred; how many were looked at."""
@@ -42,17 +43,17 @@ class PostgresCases:
 
     async def claim(self, roles: Sequence[Role], worker: str) -> Lease | None:
         """The most severe, then the longest due case; None when nothing is due."""
-        row = await self._one("claim", roles=[str(role) for role in roles], worker=worker, seconds=LEASE_SECONDS)
+        row = await self._one("claim", roles=[str(role) for role in roles], worker=worker, seconds=self._seconds)
         if row is None:
             return None
         return Lease(
-            case=read_case(row["body"]), fence=row["fence"], until=row["lease_until"], seconds=LEASE_SECONDS,
+            case=read_case(row["body"]), fence=row["fence"], until=row["lease_until"], seconds=self._seconds,
             revived=row["revived"],
         )  # fmt: skip
 
     async def renew(self, lease: Lease) -> bool:
         """Hold the case longer; False when somebody else has it."""
-        row = await self._one("renew", id=lease.case.id, fence=lease.fence, seconds=LEASE_SECONDS)
+        row = await self._one("renew", id=lease.case.id, fence=lease.fence, seconds=lease.seconds)
         return row is not None
 
     async def save(self, lease: Lease, case: Case, events: Sequence[Event], *, role: Role) -> None:

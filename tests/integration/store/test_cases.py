@@ -184,6 +184,18 @@ async def test_a_lost_lease_cannot_write(pool: Pool) -> None:
 
 
 @pytest.mark.anyio
+async def test_a_lease_is_as_long_as_it_was_made(pool: Pool) -> None:
+    await opened(pool, "A")
+    short = PostgresCases(pool, lease_seconds=1)
+    lease = await leased(short)
+    assert lease.seconds == 1 and await short.claim([Role.PLAN], "w") is None
+    assert await PostgresCases(pool).renew(lease) is True, "whoever renews it knows its length"
+    async with pool.connection() as connection:
+        cursor = await connection.execute("SELECT lease_until <= now() + interval '1 second' FROM cases")
+        assert await cursor.fetchone() == (True,)
+
+
+@pytest.mark.anyio
 async def test_events_are_numbered_per_case_and_append_only(pool: Pool) -> None:
     await opened(pool, "A")
     cases = PostgresCases(pool)
