@@ -35,6 +35,7 @@ from receiver.adapters.proof.settings import SourceSettings
 from receiver.adapters.repo.settings import RepoSettings
 from receiver.adapters.runner.settings import RunnerSettings
 from receiver.adapters.telemetry.settings import LogSettings
+from receiver.elsewhere import PlacesSettings, check_places
 from receiver.errors import Invalid, Refused
 
 FILE = "gitmedic.toml"
@@ -193,6 +194,7 @@ class Settings(BaseSettings):
     runner: RunnerSettings = RunnerSettings()
     repo: RepoSettings
     forge: ForgeSettings = ForgeSettings()
+    places: PlacesSettings = {}
     memory: MemorySettings = MemorySettings()
     worker: WorkerSettings = WorkerSettings()
     planner: PlannerSettings = PlannerSettings()
@@ -202,6 +204,19 @@ class Settings(BaseSettings):
     def embedded(self) -> bool:
         """Whether gitmedic runs its own PostgreSQL."""
         return not self.database.url.get_secret_value()
+
+    @model_validator(mode="after")
+    def _one_place_each(self) -> Settings:
+        check_places(self.forge, self.places)
+        return self
+
+    def at(self, place: str) -> Settings:
+        """As they are for this place's repository and its forge; empty: the catalog's own."""
+        if not place:
+            return self
+        one, path = self.places[place], self.data_dir / "places" / f"{place}.git"
+        repo = self.repo.model_copy(update={"path": path, "base": one.base, "prefix": one.prefix})
+        return self.model_copy(update={"repo": repo, "forge": one.forge})
 
     def without_credentials(self) -> Settings:
         """For `serve` and the plan role, which hold none (promise P9)."""
@@ -297,9 +312,13 @@ def problems(settings: Settings) -> list[Refused]:
 def _secret_files(settings: Settings) -> list[tuple[str, Path]]:
     named = [(f"credential {name!r}", one.file) for name, one in settings.credentials.items()]
     named += [(f"the key of tier {name!r}", tier.key_file) for name, tier in settings.planner.tiers.items()]
-    forge = settings.forge
-    named += [("the token of the forge", forge.token_file), ("the key of the GitHub App", forge.app_key_file)]
-    named.append(("the secret of the forge's webhook", forge.webhook_secret_file))
+    for forge, where in [
+        (settings.forge, ""),
+        *((one.forge, f" of place {name!r}") for name, one in settings.places.items()),
+    ]:
+        named += [(f"the token of the forge{where}", forge.token_file)]
+        named += [(f"the key of the GitHub App{where}", forge.app_key_file)]
+        named += [(f"the secret of the forge's webhook{where}", forge.webhook_secret_file)]
     named.append(("the key of the embedder", settings.memory.embedder.key_file))
     return [(what, path) for what, path in named if path is not None]
 

@@ -18,6 +18,7 @@ from receiver.domain.outcome import Mode, Risk
 from receiver.domain.plan import Attempt, Plan
 from receiver.domain.playbook import Playbook, check_params
 from receiver.domain.policyfile import Person, Policy
+from receiver.domain.proposal import Proposal
 from receiver.domain.quorum import Vote, approval_text, may_approve, missing, reach_of, still_to_accept
 from receiver.domain.revision import Revision
 from receiver.domain.runfile import RunFile
@@ -25,7 +26,8 @@ from receiver.domain.text import plain
 from receiver.errors import Refused
 from receiver.evidence import pins_of
 from receiver.identity import new_id
-from receiver.ports import Acceptances, Archive, Clock, Desk, Event, Forge, Repo, ReviewDesk, Signatures
+from receiver.places import Place, Places
+from receiver.ports import Acceptances, Archive, Clock, Desk, Event, Repo, Signatures
 
 
 @dataclass(frozen=True)
@@ -34,13 +36,11 @@ class Doors:
 
     archive: Archive
     desk: Desk
-    review: ReviewDesk
-    forge: Forge
+    places: Places
     repo: Repo
     signatures: Signatures
     acceptances: Acceptances
     clock: Clock
-    repository: str = "local"  #: the forge's own number of it
 
     async def policy(self) -> Policy:
         """The policy in force."""
@@ -59,9 +59,9 @@ class Doors:
             )
         if proposed.risk.rank >= Risk.HIGH.rank:
             await self._check_signature(proposed, person, signature)
-        number = proposed.proposal.number
+        number, review = proposed.proposal.number, self.places.of(proposed.proposal).review
         lacking = await self._lacking(proposed, head_sha, person, via)
-        act = self.review.approve_and_merge if lacking is None else self.review.approve
+        act = review.approve_and_merge if lacking is None else review.approve
         await act(number, head_sha, person.name, via, signature=signature)
         if lacking is None:
             await self._note(case, "proposal.approved", person, via, f"approved and merged head {head_sha[:12]}")
@@ -72,11 +72,14 @@ class Doors:
 
     async def to_sign(self, case: str) -> str:
         """What a person signs to approve this proposal from risk high."""
-        return approval_text(self.repository, (await self._proposed(case)).proposal)
+        return self._text((await self._proposed(case)).proposal)
+
+    def _text(self, proposal: Proposal) -> str:
+        return approval_text(self.places.of(proposal).repository, proposal)
 
     async def _lacking(self, proposed: Proposed, head_sha: str, person: Person, via: str) -> str | None:
         """What the count lacks once this person has said yes; a merge before it is enough would run nothing."""
-        pull = await self.forge.read(proposed.proposal.number)
+        pull = await self.places.of(proposed.proposal).forge.read(proposed.proposal.number)
         word = Review(
             by=person_account(person.name), head_sha=head_sha, verdict="approve", at=self.clock.now(), via=via
         )
@@ -95,7 +98,7 @@ class Doors:
 
     async def _check_signature(self, proposed: Proposed, person: Person, signature: str) -> None:
         """Rule S9: wrong or missing is said before anything is recorded."""
-        text = approval_text(self.repository, proposed.proposal)
+        text = self._text(proposed.proposal)
         if signature and await self.signatures.is_by(text, signature, person.ssh_keys):
             return
         said = f"approving case {proposed.id}: risk {proposed.risk} needs {person.name}'s ssh signature over the digest"
@@ -112,7 +115,8 @@ class Doors:
                 next_step="set `approves` for this person in policy.yml",
                 reason="not_entitled",
             )
-        await self.review.reject(proposed.proposal.number, person.name, via, why)
+        review = self.places.of(proposed.proposal).review
+        await review.reject(proposed.proposal.number, person.name, via, why)
         await self._note(case, "proposal.rejected", person, via, why or "rejected")
         return await self._case(case)
 
@@ -176,6 +180,11 @@ class Doors:
             requested_by=actor,
             expires_at=self.clock.now().replace(microsecond=0) + timedelta(days=days),
         )
+
+    async def place_of(self, runfile: RunFile) -> Place:
+        """Where a pull request with this run file belongs."""
+        hosts = (await self.repo.revision(runfile.revision)).inventory.hosts
+        return self.places.of_sites(hosts[name].site for name in runfile.targets)
 
     async def _known(self, playbook: str, params: dict[str, Any]) -> tuple[Revision, Playbook]:
         revision = await self.repo.revision(await self.repo.adopted())

@@ -6,30 +6,32 @@ by the executor (git and the database only: it trusts neither the forge nor the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from receiver.domain.approval import Merge
 from receiver.domain.case import Approved, Proposed
 from receiver.domain.forge import Account, Posture, PullRequest
 from receiver.domain.inventory import targets_digest
 from receiver.domain.job import job_hosts
+from receiver.domain.landing import Landing, Trees
 from receiver.domain.outcome import Risk
+from receiver.domain.place import Routing
 from receiver.domain.playbook import Playbook
 from receiver.domain.policyfile import Policy
 from receiver.domain.proof import Confirmation, Reading
 from receiver.domain.quorum import approval_text, merged_at, person_of
 from receiver.domain.revision import Revision
 from receiver.domain.runfile import Pins
-from receiver.errors import Refused
+from receiver.errors import Invalid, Refused
 from receiver.ports import Branches, Gate, Ledger, Repo, Runs, Signatures
 
 
 @dataclass(frozen=True)
 class Grounds:
-    """Where the evidence comes from, the same at all three places that ask."""
+    """Where the evidence comes from, the same for all three that ask."""
 
-    repo: Repo
-    branches: Branches
+    repo: Repo  #: the catalog's
+    branches: Branches  #: of the place that takes the run file
     ledger: Ledger
     gate: Gate
     runs: Runs
@@ -38,6 +40,7 @@ class Grounds:
     bot: Account  #: our own account
     repository: str  #: the forge's own number of the repository
     forge: str  #: the forge's name
+    routing: Routing = field(default_factory=Routing)
 
     async def gather(
         self,
@@ -54,7 +57,7 @@ class Grounds:
         vetted = await self.repo.revision(case.revision)
         adopted = await self.repo.revision(await self.repo.adopted())
         playbook = vetted.catalog.playbooks[case.runfile.playbook]
-        landing = await self.branches.landing(case.proposal, merge_sha, playbook.path)
+        landing = await self._landing(case, merge_sha, adopted, playbook)
         try:
             digest = targets_digest(adopted.inventory, case.runfile.targets)
             hosts = job_hosts(adopted.inventory, case.runfile.targets)
@@ -87,11 +90,24 @@ class Grounds:
             posture=posture,
             signed_by=await self._signed_by(case, vetted.policy, adopted.policy, pull_request),
             labels=dict(case.alert.labels) if case.alert else {},
+            routing=self.routing,
             sites=tuple({vetted.inventory.hosts[name].site for name in case.runfile.targets}),
             confirmation=confirmation,
             reading=reading,
             has_alert=case.alert is not None,
         )
+
+    async def _landing(
+        self, case: Proposed | Approved, merge_sha: str | None, adopted: Revision, playbook: Playbook
+    ) -> Landing:
+        """The run file as its own repository has it, and what it stands on as the catalog's has it."""
+        landing = await self.branches.landing(case.proposal, merge_sha, playbook.path)
+        trees: Trees | None
+        try:
+            trees = await self.repo.trees(adopted.commit, playbook.path)
+        except Invalid:
+            trees = None  # the revision in force has no such playbook
+        return landing.model_copy(update={"revision": adopted.commit, "trees": trees})
 
     async def _signed_by(
         self, case: Proposed | Approved, policy: Policy, policy_now: Policy, pull: PullRequest | None

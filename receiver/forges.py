@@ -5,7 +5,10 @@ Refuses a secret that others can read. Knows nothing of the store but its pool.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +21,15 @@ from receiver.adapters.forge.gitlab import GitLab
 from receiver.adapters.forge.local import LocalForge, Merges
 from receiver.adapters.forge.remote import Dialect, RemoteForge
 from receiver.adapters.forge.settings import ForgeSettings, LocalForgeSettings
+from receiver.adapters.repo.creation import create_mirror, create_ops_repository
+from receiver.adapters.repo.git import OpsRepository
+from receiver.adapters.repo.runs import RunRepository
 from receiver.config import Settings, check_secret
 from receiver.domain.forge import Account, bot_account
-from receiver.errors import Refused
+from receiver.domain.place import key_of
+from receiver.elsewhere import routing_of
+from receiver.errors import Conflict, Refused
+from receiver.places import Place, Places, gone
 
 DIALECTS: dict[str, Callable[..., Dialect]] = {"github": GitHub, "gitea": Gitea, "gitlab": GitLab}
 AnyForge = LocalForge | RemoteForge
@@ -58,14 +67,73 @@ def remote_of(settings: Settings) -> Dialect | None:
     return dialect_of(settings.forge, settings.repo.base) if settings.forge.is_remote else None
 
 
-def open_forge(settings: Settings, pool: AsyncConnectionPool[Any], git: Merges, dialect: Dialect | None) -> AnyForge:
-    """The forge behind its ports."""
+def open_forge(
+    settings: Settings, pool: AsyncConnectionPool[Any], git: Merges, dialect: Dialect | None, place: str = ""
+) -> AnyForge:
+    """The forge behind its ports; `settings` are those of the place."""
+    base, key = settings.repo.base, key_of(place, repository_of(settings))
     if dialect is None:
-        template = f"{settings.web.url}/proposals/{{number}}"
-        return LocalForge(pool, git, LocalForgeSettings(base=settings.repo.base, url_template=template))
-    return RemoteForge(
-        dialect, pool, repository=repository_of(settings), base=settings.repo.base, account=bot_of(settings)
-    )
+        template = f"{settings.web.url}/proposals/{place}{'/' if place else ''}{{number}}"
+        return LocalForge(pool, git, LocalForgeSettings(base=base, url_template=template, repository=key))
+    return RemoteForge(dialect, pool, repository=key, base=base, account=bot_of(settings))
+
+
+@asynccontextmanager
+async def open_places(
+    settings: Settings, pool: AsyncConnectionPool[Any], ops: OpsRepository, dialect: Dialect | None
+) -> AsyncIterator[tuple[Places, tuple[RunRepository, ...]]]:
+    """All places that take run files, and the repositories of those beside the catalog's.
+
+    One that cannot be opened stops no other: whatever is asked there is refused, saying why.
+    """
+    async with AsyncExitStack() as stack:
+        others, repos = {}, []
+        for name in settings.places:
+            try:
+                others[name], repo = await _open(settings.at(name), pool, name, stack)
+                repos.append(repo)
+            except Refused as error:
+                others[name] = gone(name, error)
+        main = _place(settings, pool, ops, dialect)
+        yield Places(main, others, routing_of(settings.places)), tuple(repos)
+
+
+async def _open(
+    settings: Settings, pool: AsyncConnectionPool[Any], name: str, stack: AsyncExitStack
+) -> tuple[Place, RunRepository]:
+    repository_of(settings)  # asked first: one that was never connected is refused before anything is made for it
+    dialect = remote_of(settings)
+    if dialect is not None:
+        stack.push_async_callback(dialect.aclose)
+    await asyncio.to_thread(make_repository, settings, name)
+    upstream = ForgeGit(settings.forge, dialect) if dialect is not None else None
+    repo = RunRepository(settings.repo, upstream)
+    stack.push_async_callback(repo.close)
+    return _place(settings, pool, repo, dialect, name), repo
+
+
+def make_repository(settings: Settings, name: str) -> None:
+    """A place's repository on this machine: a mirror of the forge's, or one of our own with nothing in it."""
+    path = settings.repo.path
+    if path.exists():
+        return
+    with contextlib.suppress(Conflict):  # another process of ours was first
+        if settings.forge.is_remote:
+            create_mirror(path, settings.forge.git_url, settings.repo.base)
+        else:
+            words = {"README.md": f"# {name}\n\nRun files of gitmedic.\n".encode()}
+            author = f"{settings.repo.author_name} <{settings.repo.author_email}>"
+            create_ops_repository(path, words, author, base=settings.repo.base)
+
+
+def _place(
+    settings: Settings, pool: AsyncConnectionPool[Any], repo: RunRepository, dialect: Dialect | None, name: str = ""
+) -> Place:
+    forge = open_forge(settings, pool, repo, dialect, name)
+    return Place(
+        branches=repo, forge=forge, hosting=forge, review=forge, name=name, repository=repository_of(settings),
+        base=settings.repo.base, prefix=settings.repo.prefix, bot=bot_of(settings),
+    )  # fmt: skip
 
 
 def repository_of(settings: Settings) -> str:

@@ -16,6 +16,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from receiver.adapters.embedder.openai import OpenAIEmbedder
 from receiver.adapters.repo.git import OpsRepository
+from receiver.adapters.repo.runs import RunRepository
 from receiver.adapters.signature.sshsig import SshSignatures
 from receiver.adapters.store.access import PostgresAccess
 from receiver.adapters.store.archive import PostgresArchive
@@ -34,7 +35,9 @@ from receiver.adapters.store.vectors import Vectors
 from receiver.config import Settings
 from receiver.domain.quorum import NAMESPACE
 from receiver.doors import Doors
-from receiver.forges import AnyForge, ForgeGit, open_forge, remote_of, repository_of
+from receiver.forges import ForgeGit, open_places, remote_of
+from receiver.places import Places
+from receiver.ports import Forge
 from receiver.starter import dsn_for
 
 
@@ -67,13 +70,19 @@ class Store:
 
 @dataclass(frozen=True)
 class Office:
-    """The store, the ops repository, the forge, and the acts of people."""
+    """The store, the ops repository, the places that take run files, and the acts of people."""
 
     settings: Settings
     store: Store
     repo: OpsRepository
-    forge: AnyForge
+    places: Places
+    runs: tuple[RunRepository, ...]  #: of the places beside the catalog's repository
     doors: Doors
+
+    @property
+    def forge(self) -> Forge:
+        """The catalog's."""
+        return self.places.main.forge
 
 
 @asynccontextmanager
@@ -123,10 +132,9 @@ async def open_office(settings: Settings) -> AsyncIterator[Office]:
         upstream = ForgeGit(settings.forge, dialect) if dialect is not None else None
         repo = OpsRepository(settings.repo, store.ledger.adopted, upstream)
         stack.push_async_callback(repo.close)
-        forge = open_forge(settings, store.pool, repo, dialect)
+        places, runs = await stack.enter_async_context(open_places(settings, store.pool, repo, dialect))
         doors = Doors(
-            archive=store.archive, desk=store.desk, review=forge, forge=forge, repo=repo,
-            signatures=SshSignatures(NAMESPACE), acceptances=store.desk, clock=SystemClock(),
-            repository=repository_of(settings),
+            archive=store.archive, desk=store.desk, places=places, repo=repo, signatures=SshSignatures(NAMESPACE),
+            acceptances=store.desk, clock=SystemClock(),
         )  # fmt: skip
-        yield Office(settings=settings, store=store, repo=repo, forge=forge, doors=doors)
+        yield Office(settings=settings, store=store, repo=repo, places=places, runs=runs, doors=doors)

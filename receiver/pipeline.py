@@ -8,7 +8,7 @@ The only place that reports: every step becomes an event of the case, a log line
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import assert_never
 
 from receiver.domain.case import (
@@ -26,21 +26,18 @@ from receiver.domain.case import (
     Verified,
     Vetted,
 )
-from receiver.domain.forge import Account, bot_account
 from receiver.domain.outcome import Role
 from receiver.domain.text import step_said
 from receiver.errors import Broken
 from receiver.evidence import Grounds
+from receiver.places import Place, Places
 from receiver.ports import (
-    Branches,
     Chronicle,
     Clearance,
     Clock,
     Event,
     Facts,
-    Forge,
     Gate,
-    Hosting,
     Ledger,
     Locks,
     Memory,
@@ -76,9 +73,7 @@ class Ports:
     runs: Runs
     locks: Locks
     repo: Repo
-    branches: Branches
-    forge: Forge
-    hosting: Hosting
+    places: Places
     signatures: Signatures
     proof: Proof
     facts: Facts
@@ -87,17 +82,13 @@ class Ports:
     runner: Runner
     notifier: Notifier
     instance: str
-    base: str = "main"
-    prefix: str = ""  #: the folder of the repository in which run files lie
-    bot: Account = field(default_factory=bot_account)
-    repository: str = "local"
 
-    @property
-    def grounds(self) -> Grounds:
-        """Where the approval checks look, the same for all who ask."""
+    def grounds(self, at: Place) -> Grounds:
+        """Where the approval checks look for a proposal in this place, the same for all who ask."""
         return Grounds(
-            repo=self.repo, branches=self.branches, ledger=self.ledger, gate=self.gate, runs=self.runs,
-            signatures=self.signatures, base=self.base, bot=self.bot, repository=self.repository, forge=self.forge.name,
+            repo=self.repo, branches=at.branches, ledger=self.ledger, gate=self.gate, runs=self.runs,
+            signatures=self.signatures, base=at.base, bot=at.bot, repository=at.repository, forge=at.forge.name,
+            routing=self.places.routing,
         )  # fmt: skip
 
 
@@ -113,19 +104,26 @@ async def advance(case: Case, p: Ports) -> Case:  # noqa: C901 - one line per ki
         case Investigated():
             return await plan(case, repo=p.repo, planner=p.planner, chronicle=p.chronicle)
         case Planned():
-            return await guard(case, repo=p.repo, ledger=p.ledger)
+            return await guard(case, repo=p.repo, ledger=p.ledger, routing=p.places.routing)
         case Vetted():
             return await rehearse(case, repo=p.repo, runs=p.runs, runner=p.runner, gate=p.gate, instance=p.instance)
         case Rehearsed():
-            return await propose(case, repo=p.repo, branches=p.branches, forge=p.forge, base=p.base, prefix=p.prefix)
+            at = await _place_for(case, p)
+            return await propose(
+                case, repo=p.repo, branches=at.branches, forge=at.forge, base=at.base, prefix=at.prefix,
+                place=at.name, repository=at.repository,
+            )  # fmt: skip
         case Proposed():
-            return await approve(case, grounds=p.grounds, forge=p.forge, hosting=p.hosting, proof=p.proof)
+            at = p.places.of(case.proposal)
+            return await approve(case, grounds=p.grounds(at), forge=at.forge, hosting=at.hosting, proof=p.proof)
         case Approved():
-            return await execute(case, grounds=p.grounds, runner=p.runner, locks=p.locks, instance=p.instance)
+            at = p.places.of(case.proposal)
+            return await execute(case, grounds=p.grounds(at), runner=p.runner, locks=p.locks, instance=p.instance)
         case Executed():
             return await verify(case, proof=p.proof, repo=p.repo, clock=p.clock)
         case Verified() | Ended():
-            return await learn(case, ledger=p.ledger, memory=p.memory, forge=p.forge, notifier=p.notifier)
+            at = p.places.of(case.proposal) if case.proposal is not None else p.places.main
+            return await learn(case, ledger=p.ledger, memory=p.memory, forge=at.forge, notifier=p.notifier)
         case Closed():
             raise Broken(f"case {case.id} is closed; nothing takes it further")
         case _:
@@ -134,7 +132,16 @@ async def advance(case: Case, p: Ports) -> Case:  # noqa: C901 - one line per ki
 
 async def clearance(case: Approved, p: Ports) -> Clearance:
     """Role plan's word for the executor that asks."""
-    return await clear(case, grounds=p.grounds, forge=p.forge, hosting=p.hosting, proof=p.proof)
+    at = p.places.of(case.proposal)
+    return await clear(case, grounds=p.grounds(at), forge=at.forge, hosting=at.hosting, proof=p.proof)
+
+
+async def _place_for(case: Rehearsed, p: Ports) -> Place:
+    """Where the run is proposed: a person's own is already, any other where its targets' site belongs."""
+    if case.given is not None:
+        return p.places.of(case.given.proposal)
+    hosts = (await p.repo.revision(case.revision)).inventory.hosts
+    return p.places.of_sites(hosts[name].site for name in case.runfile.targets)
 
 
 def role_of(case: Case) -> Role:

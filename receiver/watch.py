@@ -1,5 +1,5 @@
-"""What the plan role looks at on the forge between the cases: what webhooks lost, people's own run files, and merges
-of what needs adoption.
+"""What the plan role looks at on a forge between the cases: what webhooks lost, people's own run files, and, in the
+catalog's repository alone, merges of what needs adoption.
 
 Decides that a pull request that changed wakes its case, whoever noticed; that a person's own run file becomes a case
 only when every question of `domain/given.py` is answered; and that a merge of playbooks, inventory, prompts or policy
@@ -10,7 +10,7 @@ stays as it is and is said.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import groupby
 
@@ -21,6 +21,7 @@ from receiver.domain.given import AFTER, BEFORE, Given, brings_a_run, proposal_o
 from receiver.domain.inventory import targets_digest
 from receiver.domain.landing import Brought
 from receiver.domain.outcome import Mode
+from receiver.domain.place import Routing, key_of
 from receiver.domain.plan import Attempt, Plan
 from receiver.domain.policyfile import Policy
 from receiver.domain.proposal import Answer, GivenRun
@@ -63,7 +64,7 @@ class Watch:
     hosting: Hosting
     repo: Repo
     branches: Branches
-    adoption: Adoption
+    adoption: Adoption | None  #: None: what lies here is never in force, it takes run files alone
     archive: Archive
     desk: Desk
     ledger: Ledger
@@ -74,10 +75,17 @@ class Watch:
     bot: Account
     repository: str
     prefix: str = ""
+    place: str = ""  #: the settings' name of the repository; empty: the catalog's own
+    routing: Routing = field(default_factory=Routing)
+
+    @property
+    def key(self) -> str:
+        """The repository among all of ours."""
+        return key_of(self.place, self.repository)
 
     async def look(self) -> None:
         """Everything that changed on the forge since the last look, then what waits for adoption."""
-        turn = await self.book.begin(self.repository, TURN_SECONDS)
+        turn = await self.book.begin(self.key, TURN_SECONDS)
         if turn is None:
             return
         seen = None
@@ -88,7 +96,7 @@ class Watch:
                 raise left
             seen = turn.at if left is None else None
         finally:
-            await self.book.done(self.repository, seen)
+            await self.book.done(self.key, seen)
 
     async def _all(self, turn: Turn) -> Refused | Retry | None:
         """Each of what changed. One that a person must look at, or whose head cannot be had now, holds up no other."""
@@ -101,7 +109,7 @@ class Watch:
         return left
 
     async def _one(self, number: int) -> None:
-        case = await self.archive.case_of_proposal(number)
+        case = await self.archive.case_of_proposal(self.key, number)
         if case is not None:
             await self.desk.wake(case)
         pull = await self.forge.read(number)
@@ -112,7 +120,7 @@ class Watch:
 
     async def _visit(self, pull: PullRequest) -> None:
         """Look at one head once."""
-        if not pull.same_repository or await self.book.seen(self.repository, pull.number, pull.head_sha):
+        if not pull.same_repository or await self.book.seen(self.key, pull.number, pull.head_sha):
             return
         brought = await self.branches.brought(pull.head_ref, pull.head_sha)
         if not brings_a_run(brought):
@@ -144,7 +152,7 @@ class Watch:
         return Given(
             now=await self.ledger.now(), pull=pull, base=self.base, prefix=self.prefix, brought=brought,
             revision=revision, runfile=runfile, unreadable=unreadable, trees=trees, targets_digest=digest,
-            is_known=is_known,
+            is_known=is_known, place=self.place, routing=self.routing,
         )  # fmt: skip
 
     def _case(self, given: Given) -> Planned:
@@ -170,20 +178,22 @@ class Watch:
         await self.forge.comment(pull.number, given_comment(answers, is_taken=no is None))
 
     async def _keep(self, pull: PullRequest, case: str | None, why: str) -> None:
-        await self.book.keep(self.repository, pull.number, pull.head_sha, case=case, why=why)
+        await self.book.keep(self.key, pull.number, pull.head_sha, case=case, why=why)
 
     # --- adopted revisions
 
     async def adopt(self) -> None:
         """Put in force what people approved, one merge after the other; stop at the first that is not believed."""
+        if self.adoption is None:
+            return
         await self.adoption.fetch()
         waiting = await self.adoption.pending(await self.repo.adopted())
         behind = [(await self.hosting.behind(one.commit), one) for one in waiting]
         for number, group in groupby(behind, key=lambda pair: pair[0]):
-            if not await self._adopt(number, [one for _, one in group]):
+            if not await self._adopt(self.adoption, number, [one for _, one in group]):
                 return
 
-    async def _adopt(self, number: int | None, commits: list[Pending]) -> bool:
+    async def _adopt(self, adoption: Adoption, number: int | None, commits: list[Pending]) -> bool:
         old, new = await self.repo.adopted(), commits[-1].commit
         if number is None:
             return False  # pushed past the forge's review: a person accepts it, with `gitmedic revision accept`
@@ -192,7 +202,7 @@ class Watch:
         vote = _vote(policy, pull)
         if self._is_not_merged_here(pull) or missing(vote) is not None:
             return False
-        if not await self.adoption.as_reviewed(old, commits[0].commit, new, pull.head_sha, pull.head_ref):
+        if not await adoption.as_reviewed(old, commits[0].commit, new, pull.head_sha, pull.head_ref):
             return False
         try:
             await self.repo.revision(new)
@@ -202,7 +212,7 @@ class Watch:
             await self.notifier.tell(f"merged, but not readable: {pull.url}", error.message)
             return False
         names = ", ".join(approvers(vote))
-        digest = await self.adoption.digest(old, new)
+        digest = await adoption.digest(old, new)
         await self.desk.adopt(new, old=old, digest=digest, actor=f"forge:{names}")
         await self.notifier.tell(f"{new[:12]} is in force", f"merged with {pull.url}, approved by {names}")
         return True
@@ -263,6 +273,6 @@ class Rounds:
         if self._failures:
             return False
         now = await self._watch.ledger.now()
-        heard = await self._deliveries.since(self._watch.forge.name, self._watch.repository, self._heard)
+        heard = await self._deliveries.since(self._watch.forge.name, self._watch.key, self._heard)
         self._heard = now if heard else self._heard
         return bool(heard)

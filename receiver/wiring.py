@@ -13,6 +13,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from receiver.adapters.demo.cards import FileCards
@@ -40,10 +41,11 @@ from receiver.domain.history import Past
 from receiver.domain.outcome import Role
 from receiver.domain.quorum import NAMESPACE
 from receiver.domain.run import Job, RunEvent, Rung, RunResult
+from receiver.elsewhere import routing_of
 from receiver.errors import Broken, Retry
-from receiver.forges import bot_of, repository_of
 from receiver.office import Office, Store, SystemClock, open_office
 from receiver.pipeline import Ports
+from receiver.places import Place
 from receiver.planners import open_planner, tiers_of
 from receiver.ports import Receipt
 from receiver.preview import NO_CASE, Previewer, Recall
@@ -100,7 +102,7 @@ async def serve(settings: Settings) -> None:
             new_token=lambda name, actor: store.access.create_token(name, "alerts:write", created_by=actor),
             hosts=settings.web.names,
             version=VERSION,
-            hooked=_hooked(settings, store, metrics),
+            hooked=_hooked(settings, office, metrics),
             stop=stop,
         )
         try:
@@ -110,16 +112,20 @@ async def serve(settings: Settings) -> None:
             await asyncio.gather(listening_to, return_exceptions=True)
 
 
-def _hooked(settings: Settings, store: Store, metrics: Metrics) -> Hooked | None:
-    """The forge whose webhooks are listened to."""
-    if not settings.forge.is_remote:
-        return None
-    return Hooked(
-        kind=settings.forge.kind,
-        repository=repository_of(settings),
-        secret=lambda: webhook_secret(settings.forge),
-        deliveries=store.deliveries,
-        counted=lambda what: metrics.forge_hooks.labels(what).inc(),
+def _hooked(settings: Settings, office: Office, metrics: Metrics) -> tuple[Hooked, ...]:
+    """The repositories whose webhooks are listened to."""
+    forges = {name: settings.at(name).forge for name in ("", *settings.places)}
+    return tuple(
+        Hooked(
+            kind=forges[place.name].kind,
+            repository=place.repository,
+            key=place.key,
+            secret=partial(webhook_secret, forges[place.name]),
+            deliveries=office.store.deliveries,
+            counted=lambda what: metrics.forge_hooks.labels(what).inc(),
+        )
+        for place in office.places.all
+        if forges[place.name].is_remote
     )
 
 
@@ -151,9 +157,7 @@ async def work(settings: Settings, roles: Sequence[Role], site: str = "") -> Non
             runs=store.runs,
             locks=store.locks,
             repo=office.repo,
-            branches=office.repo,
-            forge=office.forge,
-            hosting=office.forge,
+            places=office.places,
             signatures=SshSignatures(NAMESPACE),
             proof=sources,
             facts=GatherFacts(sources, clock),
@@ -162,10 +166,6 @@ async def work(settings: Settings, roles: Sequence[Role], site: str = "") -> Non
             runner=_runner(settings) if Role.EXECUTE in roles else NoRunner(),
             notifier=LogNotifier(),
             instance=instance,
-            base=settings.repo.base,
-            prefix=settings.repo.prefix,
-            bot=bot_of(settings),
-            repository=repository_of(settings),
         )
         name = f"{socket.gethostname()}-{os.getpid()}"
         worker = Worker(
@@ -189,24 +189,27 @@ def upkeep(office: Office) -> list[tuple[float, Callable[[], Awaitable[object]]]
     """What is tidied for everybody, by the role that writes most of the repository: the planner."""
     chores: list[tuple[float, Callable[[], Awaitable[object]]]]
     chores = [(_ALIVE_SECONDS, office.store.locks.sweep), (_DAY_SECONDS, office.repo.sweep)]
+    chores += [(_DAY_SECONDS, repo.sweep) for repo in office.runs]
     chores += [(_DAY_SECONDS, office.store.deliveries.sweep)]
-    if office.settings.forge.is_remote:
-        chores.append((_LISTEN_SECONDS, rounds_of(office).tick))
+    forges = {place.name: office.settings.at(place.name).forge for place in office.places.all}
+    remote = [place for place in office.places.all if forges[place.name].is_remote]
+    # one that was not opened is said by doctor and by every case that it takes, and not every half second
+    chores += [(_LISTEN_SECONDS, rounds_of(office, place).tick) for place in remote if place.is_open]
     if office.store.memory.vectors is not None:
         chores.append((_EMBED_SECONDS, office.store.memory.vectors.catch_up))
     return chores
 
 
-def rounds_of(office: Office) -> Rounds:
-    """What looks at the forge between the cases."""
-    store, settings = office.store, office.settings
+def rounds_of(office: Office, place: Place) -> Rounds:
+    """What looks at a place's forge between the cases."""
+    store, is_catalogs = office.store, place.name == ""
     watch = Watch(
-        forge=office.forge, hosting=office.forge, repo=office.repo, branches=office.repo, adoption=office.repo,
-        archive=store.archive, desk=store.desk, ledger=store.ledger, book=PostgresWatchbook(store.pool),
-        notifier=LogNotifier(), clock=SystemClock(), base=settings.repo.base, bot=bot_of(settings),
-        repository=repository_of(settings), prefix=settings.repo.prefix,
+        forge=place.forge, hosting=place.hosting, repo=office.repo, branches=place.branches,
+        adoption=office.repo if is_catalogs else None, archive=store.archive, desk=store.desk, ledger=store.ledger,
+        book=PostgresWatchbook(store.pool), notifier=LogNotifier(), clock=SystemClock(), base=place.base, bot=place.bot,
+        repository=place.repository, prefix=place.prefix, place=place.name, routing=office.places.routing,
     )  # fmt: skip
-    return Rounds(watch, store.deliveries, settings.forge.poll_seconds)
+    return Rounds(watch, store.deliveries, office.settings.at(place.name).forge.poll_seconds)
 
 
 @asynccontextmanager
@@ -216,7 +219,10 @@ async def open_preview(settings: Settings, tier: str = "rules") -> AsyncIterator
     sources = Sources(settings.sources, clock)
     try:
         async with open_planner(settings, tier) as planner:
-            yield Previewer(facts=GatherFacts(sources, clock), proof=sources, planner=planner, clock=clock)
+            yield Previewer(
+                facts=GatherFacts(sources, clock), proof=sources, planner=planner, clock=clock,
+                routing=routing_of(settings.places),
+            )  # fmt: skip
     finally:
         await sources.aclose()
 

@@ -157,7 +157,7 @@ async def proposed(door: Door, **labels: str) -> Proposed:
     proof.verdict = Verdict.STILL_FIRING
     ports = Ports(
         clock=clock, ledger=store.ledger, chronicle=store.ledger, gate=store.ledger, runs=store.runs, locks=store.locks,
-        repo=door.office.repo, branches=door.office.repo, forge=door.office.forge, hosting=door.office.forge,
+        repo=door.office.repo, places=door.office.places,
         signatures=FakeSignatures(), proof=proof,
         facts=FakeFacts(clock), memory=store.memory, planner=RulesPlanner(),
         runner=FakeRunner(clock), notifier=FakeNotifier(), instance="test",

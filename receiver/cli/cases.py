@@ -194,7 +194,8 @@ async def _write(playbook: str, params: list[str], reason: str, folder: Path) ->
         known = revision.catalog.playbooks.get(playbook)
         values = read_params(params, known.params if known else {})
         made = await opened.doors.write_runfile(playbook, values, actor=f"os:{os_user()}", reason=reason)
-        path = folder / path_of(made.run, opened.doors.clock.now(), opened.settings.repo.prefix)
+        place = await opened.doors.place_of(made)
+        path = folder / path_of(made.run, opened.doors.clock.now(), place.prefix)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("xb") as file:
@@ -207,7 +208,8 @@ async def _write(playbook: str, params: list[str], reason: str, folder: Path) ->
         {"schema": 1, "file": str(path), "run": made.run, "expires_at": made.expires_at.isoformat()},
         lambda: line(str(path)),
     )
-    say("next: commit it on a branch of its own, push it, and open a pull request into the base branch")
+    where = f" of place {place.name!r}" if place.name else ""
+    say(f"next: commit it on a branch of its own, push it, and open a pull request into branch {place.base!r}{where}")
     return Code.OK
 
 

@@ -1,4 +1,4 @@
-"""Is this merge an approval? Eighteen questions; `merged` alone answers none of them (promise P2).
+"""Is this merge an approval? Some twenty questions; `merged` alone answers none of them (promise P2).
 
 Asked at the merge, asked again by the clearance just before the start, and those that need only git, the
 database and the clock once more by the executor. A row that fails as None is not a no: come back later.
@@ -13,6 +13,7 @@ from hashlib import sha256
 from receiver.domain.forge import Account, Posture, PullRequest
 from receiver.domain.landing import Landing
 from receiver.domain.outcome import Outcome, Risk, Verdict
+from receiver.domain.place import Routing, called
 from receiver.domain.policyfile import Policy
 from receiver.domain.proof import Confirmation, Reading
 from receiver.domain.proposal import Proposal
@@ -51,6 +52,7 @@ class Merge(Record):
     lock_holder: str | None = None
     isolation: str | None = None
     sites: tuple[str, ...] = ()
+    routing: Routing = Routing()  #: which place takes which site's runs, by the settings of now
     confirmation: Confirmation | None = None
     reading: Reading | None = None
     has_alert: bool = True
@@ -92,6 +94,16 @@ def is_merged_here(merge: Merge) -> str | None:
     if pull.state != "merged" or pull.draft or not pull.merge_sha:
         return f"it is {pull.state}, not merged"
     return None
+
+
+def in_its_place(merge: Merge) -> str | None:
+    """A repository has a say only about the sites that the settings give to it: who may merge there may not run
+    anything anywhere else."""
+    wanted, there = merge.routing.places_of(merge.sites), merge.proposal.place
+    if wanted == (there,):
+        return None
+    meant = " and ".join(called(name) for name in wanted)
+    return f"runs of site {', '.join(sorted(merge.sites))} belong to {meant}, and this one is in {called(there)}"
 
 
 def same_head(merge: Merge) -> str | None:
@@ -300,6 +312,7 @@ def isolation_allowed(merge: Merge) -> str | None:
 
 APPROVAL: tuple[Row[Merge], ...] = (
     Row("repository", "Is it of our repository, read afresh?", is_here, ("forge",)),
+    Row("place", "Do its targets' runs belong to this repository?", in_its_place, (), Outcome.SUPERSEDED),
     Row("ours", "Is it the pull request that we opened?", is_ours, ("forge",)),
     Row("settled", "Has the forge worked out its approvals?", is_settled, ("forge",), None),
     Row("merged", "Is it merged, from our branch into the base?", is_merged_here, ("forge",)),

@@ -25,7 +25,7 @@ class Delivery(Record):
     """One webhook delivery of the configured repository."""
 
     forge: str
-    repository: str  #: the forge's own number
+    repository: str  #: the forge's own number; as it is kept, our name for it (`key_of`)
     id: str  #: the forge's name of this delivery; the same again is the same delivery
     event: str
     number: int | None = None  #: of the pull request that it is about

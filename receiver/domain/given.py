@@ -11,6 +11,7 @@ from hashlib import sha256
 
 from receiver.domain.forge import PullRequest
 from receiver.domain.landing import Brought, Trees
+from receiver.domain.place import Routing, called
 from receiver.domain.playbook import check_params
 from receiver.domain.policyfile import Person
 from receiver.domain.proposal import Proposal
@@ -39,6 +40,8 @@ class Given(Record):
     trees: Trees | None = None  #: of its playbook, in force
     targets_digest: str = ""  #: of its targets, as they resolve now
     is_known: bool = False  #: a case or a run of this id was there before
+    place: str = ""  #: the settings' name of the repository that it is in; empty: the catalog's own
+    routing: Routing = Routing()  #: which place takes which site's runs
 
     @property
     def author(self) -> Person | None:
@@ -107,6 +110,17 @@ def is_in_catalog(given: Given) -> str | None:
     return f"host {unknown!r} is not in the inventory" if unknown is not None else None
 
 
+def is_in_its_place(given: Given) -> str | None:
+    """A repository has a say only about the sites that the settings give to it."""
+    hosts = given.revision.inventory.hosts
+    sites = sorted({hosts[name].site for name in given.run.targets if name in hosts})
+    wanted = given.routing.places_of(sites)
+    if wanted == (given.place,):
+        return None
+    meant = " and ".join(called(name) for name in wanted)
+    return f"runs of site {', '.join(sites)} belong to {meant}, and this one is in {called(given.place)}"
+
+
 def is_pinned(given: Given) -> str | None:
     """It stands on what is in force now."""
     run, trees = given.run, given.trees
@@ -158,6 +172,8 @@ def proposal_of(given: Given) -> Proposal:
         url=pull.url,
         expires_at=run.expires_at,
         author=pull.author,
+        place=given.place,
+        repository=pull.repository,
     )
 
 
@@ -180,6 +196,7 @@ BEFORE: tuple[Row[Given], ...] = (
 AFTER: tuple[Row[Given], ...] = (
     Row("new", "Is its run id new?", is_new, ("database",)),
     Row("catalog", "Are playbook, parameters and targets known?", is_in_catalog, ("git",)),
+    Row("place", "Do its targets' runs belong to this repository?", is_in_its_place, ("git",)),
     Row("pinned", "Does it stand on what is in force?", is_pinned, ("git",)),
     Row("in_time", "Does it expire, and not too late?", is_in_time, ("clock",)),
     Row("author", "Did its author ask for it?", is_of_its_author, ("forge",)),

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from receiver.domain.alert import Alert
 from receiver.domain.entity import Entity
 from receiver.domain.outcome import Mode, Outcome, Risk
+from receiver.domain.place import Routing, called
 from receiver.domain.plan import Plan
 from receiver.domain.playbook import Playbook, check_params
 from receiver.domain.policyfile import Person, rule_for
@@ -33,6 +34,7 @@ class Proposed(Record):
     revision: Revision
     now: datetime | None = None  #: the database's clock
     turned_down_at: datetime | None = None  #: somebody who may approve last said no to just this
+    routing: Routing = Routing()  #: which repository takes which site's runs, by this machine's settings
 
     @property
     def playbook(self) -> Playbook | None:
@@ -144,6 +146,17 @@ def targets_fit(seen: Proposed) -> str | None:
     )
 
 
+def one_place(seen: Proposed) -> str | None:
+    """One run file lies in one repository."""
+    hosts = seen.revision.inventory.hosts
+    sites = sorted({hosts[name].site for name in seen.targets if name in hosts})
+    places = seen.routing.places_of(sites)
+    if len(places) == 1:
+        return None
+    named = " and ".join(called(name) for name in places)
+    return f"its targets are of sites {', '.join(sites)}, whose runs belong to {named}: ask for each by itself"
+
+
 def is_ours(seen: Proposed) -> str | None:
     """Rule S20: what another controller manages is changed there, not here."""
     hosts = seen.revision.inventory.hosts
@@ -189,6 +202,7 @@ GUARD: tuple[Row[Proposed], ...] = (
     Row("own_entity", "Is the target what the alert is about?", entity_is_own),
     Row("params", "Do the parameters fit their schema?", params_fit),
     Row("targets", "Is every target known, and are there few enough?", targets_fit),
+    Row("place", "Do its targets' runs belong to one repository?", one_place),
     Row("managed", "Is no other controller in charge?", is_ours),
     Row("turned_down", "Has nobody turned just this down lately?", not_turned_down, ("database",), Outcome.OBSERVED),
     Row("mode", "May it be proposed, not only observed?", mode_allows, (), Outcome.OBSERVED),

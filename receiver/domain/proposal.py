@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from receiver.domain.forge import Account
+from receiver.domain.place import key_of
 from receiver.domain.record import Record
 from receiver.domain.run import RunResult
 from receiver.domain.runfile import RunFile
@@ -47,6 +48,17 @@ class Proposal(Record):
     url: str
     expires_at: datetime
     author: Account | None = None  #: of a pull request that a person opened; None: it is our own
+    place: str = ""  #: the settings' name of the repository that it is in; empty: the catalog's own
+    repository: str = ""  #: that repository's number on its forge; empty: proposed before it was written down
+
+    @property
+    def key(self) -> str:
+        """The repository among all of ours; empty where it was not written down."""
+        return key_of(self.place, self.repository) if self.repository else ""
+
+    def is_in(self, key: str) -> bool:
+        """Whether it is in this repository; one that does not say is in the catalog's, as all were once."""
+        return self.key == key if self.key else "/" not in key
 
 
 class GivenRun(Record):

@@ -13,6 +13,7 @@ from datetime import datetime
 
 from receiver.domain.forge import Account, PullRequest, Review
 from receiver.domain.outcome import Risk
+from receiver.domain.place import key_of
 from receiver.domain.policyfile import Person, Policy, rule_for
 from receiver.domain.proposal import Proposal
 from receiver.domain.record import Record
@@ -191,10 +192,10 @@ def still_to_accept(policy: Policy, names: Sequence[str]) -> str | None:
 
 
 def approval_text(repository: str, proposal: Proposal) -> str:
-    """What is signed from risk high: this file on this head of this pull request, and nothing else."""
+    """What is signed from risk high: this file on this head of this pull request in this place, and nothing else."""
     return "\n".join((
         "gitmedic approval 1",
-        f"repository {repository}",
+        f"repository {key_of(proposal.place, repository)}",
         f"pull request {proposal.number}",
         f"head {proposal.head_sha}",
         f"run {proposal.run_id}",

@@ -64,8 +64,8 @@ class Archive(Protocol):
     async def stored(self, id: str) -> Case | None:
         """The case as the stages know it."""
 
-    async def case_of_proposal(self, number: int) -> str | None:
-        """The id of the case behind a pull request."""
+    async def case_of_proposal(self, repository: str, number: int) -> str | None:
+        """The id of the case behind a pull request; the repository by our name for it (`key_of`)."""
 
     async def entities(self) -> list[dict[str, Any]]:
         """One row per thing that had a case: how many are open, the last one, when its facts were taken."""

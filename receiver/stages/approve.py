@@ -12,6 +12,7 @@ from receiver.domain.approval import (
     Merge,
     cannot_run,
     counted,
+    in_its_place,
     may_count,
     still_required,
     undiverged,
@@ -101,10 +102,10 @@ async def _while_open(case: Proposed, merge: Merge, *, forge: Forge, proof: Proo
     if reading is not None and reading.verdict is Verdict.RESOLVED:
         await _close(case, forge, closing(f"the problem is proved gone: {reading.why}", reading))
         return case.end(Outcome.SELF_RESOLVED, reading.why)
-    moved = undiverged(merge)
-    if moved is not None and not isinstance(moved, NotHere):
-        await _close(case, forge, closing(f"superseded: {moved}"))
-        return case.end(Outcome.SUPERSEDED, moved, reason="undiverged")
+    for name, moved in (("place", in_its_place(merge)), ("undiverged", undiverged(merge))):
+        if moved is not None and not isinstance(moved, NotHere):
+            await _close(case, forge, closing(f"superseded: {moved}"))
+            return case.end(Outcome.SUPERSEDED, moved, reason=name)
     if case.given is not None and cannot_run(merge):
         # its author pushed again: what stands there now is looked at as a new one
         return case.end(Outcome.SUPERSEDED, still_required(merge)[0], reason="same_head")

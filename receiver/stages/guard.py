@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from receiver.domain.case import Ended, Planned, Vetted
 from receiver.domain.outcome import Outcome
+from receiver.domain.place import Routing
 from receiver.domain.playbook import Playbook
 from receiver.domain.policy import GUARD, Proposed
 from receiver.domain.revision import Revision
@@ -24,7 +25,7 @@ from receiver.ports import Ledger, Repo
 SLOT_SECONDS = 15.0
 
 
-async def guard(case: Planned, *, repo: Repo, ledger: Ledger) -> Vetted | Ended:
+async def guard(case: Planned, *, repo: Repo, ledger: Ledger, routing: Routing) -> Vetted | Ended:
     """Vet one plan."""
     revision = await repo.revision(case.revision)
     now = await ledger.now()
@@ -39,6 +40,7 @@ async def guard(case: Planned, *, repo: Repo, ledger: Ledger) -> Vetted | Ended:
         revision=revision,
         now=now,
         turned_down_at=await ledger.turned_down(case.alert, case.entity, case.plan) if case.alert else None,
+        routing=routing,
     )
     answers = answer_all(GUARD, seen)
     no = first_no(GUARD, seen)

@@ -18,7 +18,15 @@ from receiver.ports import Branches, Forge, Repo
 
 
 async def propose(
-    case: Rehearsed, *, repo: Repo, branches: Branches, forge: Forge, base: str, prefix: str = ""
+    case: Rehearsed,
+    *,
+    repo: Repo,
+    branches: Branches,
+    forge: Forge,
+    base: str,
+    prefix: str = "",
+    place: str = "",
+    repository: str = "",
 ) -> Proposed | Ended:
     """Open the pull request; a run that came in a person's own has one. Where somebody was first, it is over."""
     if case.given is not None:
@@ -48,6 +56,8 @@ async def propose(
         number=pull.number,
         url=pull.url,
         expires_at=case.runfile.expires_at,
+        place=place,
+        repository=repository,
     )
     return case.become(Proposed, proposal=proposal)
 

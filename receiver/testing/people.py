@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from receiver.domain.alert import Alert, no_case_reason, read_delivery
-from receiver.domain.case import Case, Planned, Received
+from receiver.domain.case import Case, Planned, Proposed, Received
 from receiver.domain.delivery import Delivery
 from receiver.domain.view import case_view, run_view
 from receiver.errors import Refused
@@ -169,8 +169,10 @@ class FakeDeliveries:
             return False
         self.taken[key] = (self._clock.now(), delivery)
         for row in self._cases.rows.values():
-            proposal = getattr(row.case, "proposal", None)
-            if row.case.kind == "proposed" and proposal is not None and proposal.number == delivery.number:
+            case = row.case
+            if not isinstance(case, Proposed) or case.proposal.number != delivery.number:
+                continue
+            if case.proposal.is_in(delivery.repository):
                 row.due_at, row.woken = self._clock.now(), True
         return True
 
@@ -262,9 +264,10 @@ class FakeArchive:
         """As it is."""
         return self._cases.rows[id].case if id in self._cases.rows else None
 
-    async def case_of_proposal(self, number: int) -> str | None:
+    async def case_of_proposal(self, repository: str, number: int) -> str | None:
         """The last one that names it."""
-        found = [key for key, row in self._cases.rows.items() if self._short(0, row)["proposal"] == number]
+        named = ((key, getattr(row.case, "proposal", None)) for key, row in self._cases.rows.items())
+        found = [key for key, one in named if one is not None and one.number == number and one.is_in(repository)]
         return found[-1] if found else None
 
     async def entities(self) -> list[dict[str, Any]]:

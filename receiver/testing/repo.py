@@ -110,7 +110,7 @@ class FakeRepo:
         found = self.landed.get(merge_sha or "")
         # a merge that brought another path has nothing at the proposed one
         content = found[1] if found and found[0] == proposal.path else None
-        commit = await self.adopted()
+        known = _below(self.files_at.get(self.adopted_commit, {}), playbook_path)
         return Landing(
             base_tip=self._tip(),
             merge_sha=merge_sha,
@@ -123,8 +123,8 @@ class FakeRepo:
             head_blob=_digest(reviewed[3]) if reviewed and reviewed[2] == proposal.path else None,
             landed_blob=_digest(content) if content is not None else None,
             content=content,
-            revision=commit,
-            trees=await self.trees(commit, playbook_path) if _below(self._at(commit), playbook_path) else None,
+            revision=self.adopted_commit or None,
+            trees=await self.trees(self.adopted_commit, playbook_path) if known else None,
         )
 
     async def brought(self, head_ref: str, head_sha: str) -> Brought:
@@ -242,8 +242,8 @@ class FakeForge:
 
     name = "local"
 
-    def __init__(self, repo: FakeRepo, clock: Clock) -> None:
-        self._repo, self._clock = repo, clock
+    def __init__(self, repo: FakeRepo, clock: Clock, repository: str = "local") -> None:
+        self._repo, self._clock, self.repository = repo, clock, repository
         self.pulls: dict[int, PullRequest] = {}
         self.comments: dict[int, str] = {}
         self.bodies: dict[int, str] = {}
@@ -263,7 +263,7 @@ class FakeForge:
             PullRequest(
                 number=number,
                 url=f"http://127.0.0.1:8090/proposals/{number}",
-                repository="local",
+                repository=self.repository,
                 state="open",
                 head_sha=opening.head_sha,
                 head_ref=opening.branch,

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 
 from receiver.domain.alert import Alert
 from receiver.domain.case import Approved, Case, Received
 from receiver.domain.outcome import Role
+from receiver.domain.place import Routing
 from receiver.errors import Retry
 from receiver.identity import new_id
 from receiver.pipeline import Ports, advance, clearance, event_of, role_of
+from receiver.places import Place, Places
 from receiver.ports import Planner
 from receiver.testing.clock import FakeClock
 from receiver.testing.memory import FakeMemory
@@ -40,9 +43,7 @@ class World:
             runs=self.runs,
             locks=self.locks,
             repo=self.repo,
-            branches=self.repo,
-            forge=self.forge,
-            hosting=self.forge,
+            places=Places(Place(branches=self.repo, forge=self.forge, hosting=self.forge, review=self.forge)),
             signatures=FakeSignatures(),
             proof=self.proof,
             facts=self.facts,
@@ -52,6 +53,18 @@ class World:
             notifier=self.notifier,
             instance="test",
         )
+
+    def add_place(self, name: str, *sites: str, repository: str = "local", prefix: str = "") -> FakeForge:
+        """One more repository that takes the runs of these sites; its forge."""
+        repo, places = FakeRepo(), self.ports.places
+        forge = FakeForge(repo, self.clock, repository)
+        place = Place(
+            branches=repo, forge=forge, hosting=forge, review=forge, name=name, repository=repository, prefix=prefix
+        )
+        named = {**places.routing.named, **dict.fromkeys(sites, name)}
+        routing = Routing(named=named, rest=places.routing.rest if sites else name)
+        self.ports = replace(self.ports, places=Places(places.main, {**places.others, name: place}, routing))
+        return forge
 
     def fire(self, alert: Alert) -> str:
         """An alert arrives; the id of its case."""
@@ -70,7 +83,8 @@ class World:
     async def merge(self, id: str, person: str) -> None:
         """A person approves the open proposal."""
         proposal = getattr(self.case(id), "proposal")  # noqa: B009 - a kind that has one
-        await self.forge.approve_and_merge(proposal.number, proposal.head_sha, person, "session")
+        review = self.ports.places.of(proposal).review
+        await review.approve_and_merge(proposal.number, proposal.head_sha, person, "session")
         self.cases.rows[id].due_at = self.clock.now()
 
     async def settle(self, *, steps: int = 200) -> None:

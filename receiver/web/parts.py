@@ -36,10 +36,11 @@ class Playground(Protocol):
 
 @dataclass(frozen=True)
 class Hooked:
-    """The forge whose webhooks are listened to."""
+    """A repository on a forge, whose webhooks are listened to."""
 
     kind: str  #: github, gitea or gitlab
     repository: str  #: the forge's own number
+    key: str  #: our name for it: two forges may have the same number
     secret: Callable[[], str]  #: empty: none is set, and everything is refused
     deliveries: Deliveries
     counted: Callable[[str], None]  #: told what became of each
@@ -70,7 +71,7 @@ class Parts:
     repository: str = ""  #: where the ops repository lies
     playground: Playground | None = None
     new_token: Callable[[str, str], Awaitable[str]] | None = None  #: name and actor → secret of an alerts:write token
-    hooked: Hooked | None = None  #: None: no forge elsewhere
+    hooked: tuple[Hooked, ...] = ()  #: none: no forge elsewhere
     hosts: tuple[str, ...] = ()
     version: str = "0.1.0"
     stop: asyncio.Event = field(default_factory=asyncio.Event)

@@ -38,6 +38,7 @@ from receiver.domain.runfile import Pins, RunFile, path_of, write_runfile
 from receiver.errors import GitmedicError
 from receiver.forges import ForgeGit
 from receiver.identity import new_id
+from receiver.places import Place, Places
 from receiver.testing import World
 from receiver.testing.people import FakeArchive, FakeDesk, FakeInbox, FakeLogs
 from receiver.testing.repo import FakeSignatures, FakeWatchbook
@@ -112,9 +113,8 @@ class Machine:
         # the forge's clock is the real one
         world.clock.pass_seconds((datetime.now(UTC) - world.clock.now()).total_seconds())
         world.ledger.since = world.clock.now() - timedelta(days=1)
-        world.ports = replace(
-            world.ports, repo=ops, branches=ops, forge=forge, hosting=forge, bot=bot, repository=repository
-        )
+        place = Place(branches=ops, forge=forge, hosting=forge, review=forge, bot=bot, repository=repository)
+        world.ports = replace(world.ports, repo=ops, places=Places(place))
         self.desk, self.book = Desk(world.clock, world.cases, world.runs), Book(world.clock)
         self.desk.stand, self.book.world = stand, world
         self.watch = Watch(
@@ -246,7 +246,7 @@ class Stand:
         """A signature at a terminal, by a key, over a head."""
         case = self.world.case(self.id)
         assert isinstance(case, Proposed)
-        text = approval_text(self.world.ports.repository, case.proposal).replace(
+        text = approval_text(self.world.ports.places.main.repository, case.proposal).replace(
             case.proposal.head_sha, head or self.proposal.head_sha
         )
         number, signature = self.proposal.number, FakeSignatures.sign(text, key)
@@ -350,7 +350,7 @@ class Elsewhere(Stand):
         ops = OpsRepository(RepoSettings(path=path), self._adopted, ForgeGit(settings, dialect))
         self.stack.push_async_callback(ops.close)
         await ops.fetch()
-        self.forge = self.machines[0].world.ports.forge if self.machines else forge
+        self.forge = self.machines[0].world.ports.places.main.forge if self.machines else forge
         self.machines.append(Machine(self, ops, forge, account, str(self.repository.id)))
         return self.machines[-1]
 

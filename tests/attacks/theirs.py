@@ -194,7 +194,7 @@ async def resolved_without_proof(stand: Stand) -> None:
 @attack("ours", "opened_by_us", says="taken")
 async def opened_before_us(stand: Elsewhere) -> None:
     """Eve sees our branch and opens its pull request before we do, with words of her own."""
-    forge, eve = stand.world.ports.forge, stand.user("eve")
+    forge, eve = stand.world.ports.places.main.forge, stand.user("eve")
     opens = forge.open
 
     async def second(opening: Opening) -> PullRequest:

@@ -184,7 +184,7 @@ async def test_a_case_has_one_shape(stores: Stores, proposed: tuple[Proposed, Ap
     assert [event["kind"] for event in found["events"]] == ["case.planned", "case.proposed"]
     assert set(found["timestamps"]) == {"opened_at", "updated_at", "closed_at", "due_at"}
     assert await stores.archive.stored(case.id) == given
-    assert await stores.archive.case_of_proposal(given.proposal.number) == case.id
+    assert await stores.archive.case_of_proposal("local", given.proposal.number) == case.id
     assert [row["id"] for row in (await cases(stores, needs="you")).items] == [case.id]
 
 
@@ -210,4 +210,4 @@ async def test_what_is_not_there_is_none(stores: Stores, id: str) -> None:
     assert await stores.logs.run(id) is None
     assert await stores.archive.events(id, after=-1) == []
     assert await stores.logs.run_log(id) == []
-    assert await stores.archive.case_of_proposal(999) is None
+    assert await stores.archive.case_of_proposal("local", 999) is None

@@ -167,7 +167,8 @@ async def test_a_failed_run(world: World) -> None:
 
 @pytest.mark.anyio
 async def test_run_files_lie_below_the_folder_of_the_settings(world: World) -> None:
-    world.ports = replace(world.ports, prefix="infra/ops")
+    places = world.ports.places
+    world.ports = replace(world.ports, places=replace(places, main=replace(places.main, prefix="infra/ops")))
     case = await proposed(world)
     (branch,) = world.repo.branches.values()
     assert branch[2].startswith("infra/ops/runs/")

@@ -83,18 +83,17 @@ class LocalForge:
                 next_step="set forge.base and repo.base to the same branch",
             )
         async with self._connected(doing) as connection:
-            row = await self._one(connection, "find", {"branch": branch})
+            row = await self._one(connection, "find", self._here(branch=branch))
             if row is None:
                 present = await self._git.head(branch)
                 if present != head:
                     raise Conflict(f"{doing}: it stands at {present}, not at {head}")
-                values = {
-                    "run_id": _run_of(branch), "branch": branch, "title": _line(opening.title),
-                    "body": _text(opening.body), "base_ref": opening.base, "head_sha": head,
-                    "author": self._settings.bot, "labels": list(opening.labels),
-                }  # fmt: skip
+                values = self._here(
+                    run_id=_run_of(branch), branch=branch, title=_line(opening.title), body=_text(opening.body),
+                    base_ref=opening.base, head_sha=head, author=self._settings.bot, labels=list(opening.labels),
+                )  # fmt: skip
                 await connection.execute(sql()["open"], values)
-                row = await self._one(connection, "find", {"branch": branch})
+                row = await self._one(connection, "find", self._here(branch=branch))
             if row is None or row["state"] == "closed":
                 raise Conflict(
                     f"{doing}: its run was proposed before and is closed",
@@ -110,7 +109,7 @@ class LocalForge:
     async def comment(self, number: int, text: str) -> None:
         """Write the one sticky comment, edited in place."""
         async with self._connected(f"commenting on pull request {number}") as connection:
-            done = await connection.execute(sql()["comment"], {"number": number, "text": _text(text)})
+            done = await connection.execute(sql()["comment"], self._here(number=number, text=_text(text)))
             if done.rowcount == 0:
                 raise _missing(number)
 
@@ -126,10 +125,8 @@ class LocalForge:
 
     async def mark(self, number: int, marks: Marks) -> None:
         """Set our labels and the status of its head."""
-        values = {
-            "number": number, "labels": list(marks.labels),
-            "status": json.dumps({"state": marks.state, "text": _line(marks.text), "head_sha": marks.head_sha}),
-        }  # fmt: skip
+        status = json.dumps({"state": marks.state, "text": _line(marks.text), "head_sha": marks.head_sha})
+        values = self._here(number=number, labels=list(marks.labels), status=status)
         async with self._connected(f"marking pull request {number}") as connection:
             done = await connection.execute(sql()["mark"], values)
             if done.rowcount == 0:
@@ -148,13 +145,13 @@ class LocalForge:
     async def changed(self, since: datetime | None) -> list[int]:
         """Numbers of pull requests that changed since then; None: the open ones."""
         async with self._connected("listing pull requests") as connection:
-            cursor = await connection.execute(sql()["changed"], {"since": since})
+            cursor = await connection.execute(sql()["changed"], self._here(since=since))
             return [number for (number,) in await cursor.fetchall()]
 
     async def behind(self, commit: str) -> int | None:
         """The number of the pull request that made this merge."""
         async with self._connected("looking for a merge") as connection:
-            cursor = await connection.execute(sql()["behind"], {"commit": commit})
+            cursor = await connection.execute(sql()["behind"], self._here(commit=commit))
             found = await cursor.fetchone()
             return found[0] if found else None
 
@@ -206,6 +203,10 @@ class LocalForge:
             return Page(**{name: row[name] for name in Page.model_fields})
 
     # --- inside
+
+    def _here(self, **values: Any) -> dict[str, Any]:
+        """What is asked or written about pull requests of this repository."""
+        return values | {"repository": self._settings.repository}
 
     async def _approvable(
         self,
@@ -320,7 +321,7 @@ class LocalForge:
         await connection.execute(sql()["review"], values)
 
     async def _row(self, connection: psycopg.AsyncConnection[Any], number: int) -> dict[str, Any]:
-        row = await self._one(connection, "read", {"number": number})
+        row = await self._one(connection, "read", self._here(number=number))
         if row is None:
             raise _missing(number)
         return row

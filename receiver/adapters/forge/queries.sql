@@ -6,17 +6,17 @@ SELECT pg_advisory_lock(hashtext('gitmedic.forge'), %(number)s);
 SELECT pg_advisory_unlock(hashtext('gitmedic.forge'), %(number)s);
 
 -- name: read
-SELECT * FROM pull_requests WHERE number = %(number)s;
+SELECT * FROM pull_requests WHERE number = %(number)s AND repository = %(repository)s;
 
 -- name: find
-SELECT * FROM pull_requests WHERE branch = %(branch)s;
+SELECT * FROM pull_requests WHERE branch = %(branch)s AND repository = %(repository)s;
 
 -- name: reviews
 SELECT person, via, head_sha, verdict, signature, at FROM reviews WHERE number = %(number)s ORDER BY id;
 
 -- name: open
-INSERT INTO pull_requests (run_id, branch, title, body, base_ref, head_sha, author, labels)
-VALUES (%(run_id)s, %(branch)s, %(title)s, %(body)s, %(base_ref)s, %(head_sha)s, %(author)s, %(labels)s)
+INSERT INTO pull_requests (repository, run_id, branch, title, body, base_ref, head_sha, author, labels)
+VALUES (%(repository)s, %(run_id)s, %(branch)s, %(title)s, %(body)s, %(base_ref)s, %(head_sha)s, %(author)s, %(labels)s)
 ON CONFLICT DO NOTHING;
 
 -- name: review
@@ -42,19 +42,20 @@ SET state = 'closed', closed_by = %(closed_by)s, closed_why = %(closed_why)s, cl
 WHERE number = %(number)s AND state = 'open';
 
 -- name: comment
-UPDATE pull_requests SET comment = %(text)s WHERE number = %(number)s;
+UPDATE pull_requests SET comment = %(text)s WHERE number = %(number)s AND repository = %(repository)s;
 
 -- name: mark
-UPDATE pull_requests SET labels = %(labels)s, status = %(status)s WHERE number = %(number)s;
+UPDATE pull_requests SET labels = %(labels)s, status = %(status)s
+WHERE number = %(number)s AND repository = %(repository)s;
 
 -- name: changed
 SELECT number FROM pull_requests
-WHERE CASE WHEN %(since)s::timestamptz IS NULL THEN state = 'open'
+WHERE repository = %(repository)s AND CASE WHEN %(since)s::timestamptz IS NULL THEN state = 'open'
            ELSE greatest(created_at, merged_at, closed_at) > %(since)s END
 ORDER BY number DESC LIMIT 500;
 
 -- name: behind
-SELECT number FROM pull_requests WHERE merge_sha = %(commit)s;
+SELECT number FROM pull_requests WHERE merge_sha = %(commit)s AND repository = %(repository)s;
 
 -- name: forge_comment
 SELECT comment_id, sha256, marks FROM forge_comments WHERE repository = %(repository)s AND number = %(number)s;

@@ -20,6 +20,7 @@ class LocalForgeSettings(BaseModel):
 
     bot: Annotated[str, Field(min_length=1)] = "gitmedic"  #: author of every pull request
     base: Annotated[str, Field(min_length=1)] = "main"  #: the protected branch
+    repository: Annotated[str, Field(min_length=1)] = "local"  #: our name of it among those of this forge
     #: `{number}` is replaced
     url_template: str = "http://127.0.0.1:8090/proposals/{number}"
     #: how often a merge follows a base branch that moves under it

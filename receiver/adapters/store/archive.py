@@ -82,9 +82,9 @@ class PostgresArchive:
         rows = await self._rows("case", id=usual_id(id)) if usual_id(id) else []
         return read_case(rows[0]["body"]) if rows else None
 
-    async def case_of_proposal(self, number: int) -> str | None:
+    async def case_of_proposal(self, repository: str, number: int) -> str | None:
         """The id of the case behind a pull request."""
-        rows = await self._rows("case_of_proposal", number=number)
+        rows = await self._rows("case_of_proposal", repository=repository, number=number)
         return rows[0]["id"] if rows else None
 
     async def entities(self) -> list[dict[str, Any]]:

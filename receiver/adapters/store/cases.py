@@ -97,6 +97,7 @@ def row_of(case: Case, events: Sequence[Event], *, role: Role) -> dict[str, Any]
         "playbook": plan.playbook if plan else None,
         "run": runfile.run if runfile else None,
         "proposal": proposal.number if proposal else None,
+        "repository": proposal.key or None if proposal else None,
         "outcome": str(case.outcome) if case.kind in ("ended", "closed") else None,
         "why": case.why if case.kind in ("ended", "closed") else "",
         "reason": case.reason if case.kind in ("ended", "closed") else None,

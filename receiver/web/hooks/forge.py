@@ -1,9 +1,10 @@
 """`POST /hooks/{forge}/{repository}`: what the forge says happened. It grants nothing; it says where to look.
 
-Decides in this order: is it the configured repository's own address, is there a secret, is it JSON, is it signed;
-only then is it read, kept once by its id, and whoever waits for it is woken. 202 when it was kept or means nothing
-here, 200 for the same again, 503 when the store is away: what is lost so is found by asking the forge. The answer
-never repeats what was sent.
+Decides in this order: is it a configured repository's own address, is there a secret, is it JSON, is it signed (where
+two forges have a repository of the same number, the secret that signed it says which of them it is); only then is it
+read, kept once by its id, and whoever waits for it is woken. 202 when it was kept or means nothing here, 200 for the
+same again, 503 when the store is away: what is lost so is found by asking the forge. The answer never repeats what was
+sent.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -50,11 +51,11 @@ def routes(parts: Parts) -> APIRouter:
     @router.post("/hooks/{forge}/{repository}", include_in_schema=False)
     async def hook(request: Request, forge: str, repository: str) -> JSONResponse:
         """One webhook delivery of the forge, signed with the webhook's secret. 200: it came before."""
-        hooked = parts.hooked
-        if hooked is None or (forge, repository) != (hooked.kind, hooked.repository):
+        hooked = [one for one in parts.hooked if (one.kind, one.repository) == (forge, repository)]
+        if not hooked:
             return _answer(404, "no webhook is taken here: its address is the one that gitmedic forge connect prints")
         status, said = await _receive(request, hooked, large)
-        hooked.counted(said)
+        hooked[0].counted(said)
         return _answer(status, _WORDS[said]) if status >= 400 else JSONResponse({"done": said}, status_code=status)
 
     return router
@@ -72,13 +73,15 @@ _WORDS = {
 }
 
 
-async def _receive(request: Request, hooked: Hooked, large: asyncio.Semaphore) -> tuple[int, str]:
-    secret = _secret(hooked)
-    if not is_usable(hooked.kind, secret):
+async def _receive(request: Request, hooked: Sequence[Hooked], large: asyncio.Semaphore) -> tuple[int, str]:
+    secrets = [(one, _secret(one)) for one in hooked]
+    usable = [(one, secret) for one, secret in secrets if is_usable(one.kind, secret)]
+    if not usable:
         return 403, "no_secret"
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         return 415, "not_json"
-    if not may_be_signed(hooked.kind, secret, request.headers):
+    signed = [(one, secret) for one, secret in usable if may_be_signed(one.kind, secret, request.headers)]
+    if not signed:
         return 403, "unsigned"
     try:
         async with asyncio.timeout(_READ_SECONDS):
@@ -87,11 +90,12 @@ async def _receive(request: Request, hooked: Hooked, large: asyncio.Semaphore) -
         return 408, "slow"
     if body is None:
         return 413, "too_large"
-    # beside the loop: 25 MiB take a while
-    if not await asyncio.to_thread(is_signed, hooked.kind, secret, request.headers, body, time.time()):
-        return 403, "unsigned"
-    payload = await asyncio.to_thread(_object, body)
-    return (422, "unreadable") if payload is None else await _take(request.headers, hooked, payload, body)
+    for one, secret in signed:
+        # beside the loop: 25 MiB take a while
+        if await asyncio.to_thread(is_signed, one.kind, secret, request.headers, body, time.time()):
+            payload = await asyncio.to_thread(_object, body)
+            return (422, "unreadable") if payload is None else await _take(request.headers, one, payload, body)
+    return 403, "unsigned"
 
 
 async def _take(headers: Mapping[str, str], hooked: Hooked, payload: Mapping[str, Any], body: bytes) -> tuple[int, str]:
@@ -101,7 +105,7 @@ async def _take(headers: Mapping[str, str], hooked: Hooked, payload: Mapping[str
     if delivery.repository != hooked.repository:
         return 202, "other_repository"
     try:
-        is_new = await hooked.deliveries.take(delivery)
+        is_new = await hooked.deliveries.take(delivery.model_copy(update={"repository": hooked.key}))
     except GitmedicError as error:
         log.warning("forge.webhook_not_stored", error=error.message[:200])
         return 503, "not_stored"

@@ -13,6 +13,7 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
 from receiver.domain.outcome import Risk
+from receiver.domain.place import key_of
 from receiver.domain.policyfile import Person
 from receiver.domain.quorum import may_approve
 from receiver.domain.text import plain
@@ -103,12 +104,23 @@ def _shown(router: APIRouter, parts: Parts) -> None:
 
     @router.get("/proposals/{number}")
     async def proposal(request: Request, number: int) -> Response:
-        """A proposal is shown on its case's page."""
+        """A proposal is shown on its case's page: one of our own pages, else one on the catalog's forge."""
         await needs_viewer(request, parts)
-        found = await parts.archive.case_of_proposal(number)
-        if found is None:
-            raise Refused(f"no proposal {number}", next_step="look at the list of cases", reason="unknown_case")
-        return RedirectResponse(f"/cases/{found}", status_code=303)
+        return await _proposal(parts, number, "local", parts.doors.places.main.key)
+
+    @router.get("/proposals/{place}/{number}")
+    async def proposal_in_place(request: Request, place: str, number: int) -> Response:
+        """The same of another place."""
+        await needs_viewer(request, parts)
+        return await _proposal(parts, number, key_of(place, "local"), parts.doors.places.named(place).key)
+
+
+async def _proposal(parts: Parts, number: int, *repositories: str) -> Response:
+    for repository in dict.fromkeys(repositories):
+        found = await parts.archive.case_of_proposal(repository, number)
+        if found is not None:
+            return RedirectResponse(f"/cases/{found}", status_code=303)
+    raise Refused(f"no proposal {number}", next_step="look at the list of cases", reason="unknown_case")
 
 
 def _decisions(router: APIRouter, parts: Parts) -> None:

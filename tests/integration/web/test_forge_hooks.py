@@ -93,10 +93,10 @@ class Hook:
 def opened(door: Door, kind: str, **more: Any) -> Hook:
     hook = Hook(kind, door.http, door, [WHSEC if kind == "gitlab-signed" else SECRET])
     hooked = Hooked(
-        kind=kind.partition("-")[0], repository="42", secret=lambda: hook.secret[0],
+        kind=kind.partition("-")[0], repository="42", key="42", secret=lambda: hook.secret[0],
         deliveries=PostgresDeliveries(door.office.store.pool), counted=lambda done: hook.counted.update([done]),
     )  # fmt: skip
-    app = create_app(replace(door.app.state.parts, hooked=replace(hooked, **more)))
+    app = create_app(replace(door.app.state.parts, hooked=(replace(hooked, **more),)))
     hook.http = httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url=URL)
     return hook
 

@@ -48,10 +48,10 @@ async def sending(request: pytest.FixtureRequest, ops: object, database: str, do
         assert isinstance(far, Elsewhere)
         counted: Counter[str] = Counter()
         hooked = Hooked(
-            kind=name, repository=str(far.repository.id), secret=lambda: secret,
+            kind=name, repository=str(far.repository.id), key=str(far.repository.id), secret=lambda: secret,
             deliveries=PostgresDeliveries(door.office.store.pool), counted=lambda done: counted.update([done]),
         )  # fmt: skip
-        url, _, _ = await stack.enter_async_context(serving(door, hooked=hooked))
+        url, _, _ = await stack.enter_async_context(serving(door, hooked=(hooked,)))
         bot = far.user("gitmedic-bot")
         far.repository.rights[bot.id] = "admin"
         await far.forge.dialect.make_hook(f"{url}/hooks/{name}/{far.repository.id}", secret)

@@ -97,7 +97,11 @@ WHERE (%(before)s::bigint IS NULL OR id < %(before)s) AND (%(source)s::text IS N
 ORDER BY id DESC LIMIT %(limit)s;
 
 -- name: case_of_proposal
-SELECT id::text AS id FROM cases WHERE proposal = %(number)s ORDER BY is_open DESC, number DESC LIMIT 1;
+-- One that does not say its repository is in the catalog's, whose name has no place in front.
+SELECT id::text AS id FROM cases
+WHERE proposal = %(number)s
+  AND (repository = %(repository)s OR (repository IS NULL AND strpos(%(repository)s, '/') = 0))
+ORDER BY is_open DESC, number DESC LIMIT 1;
 
 -- name: entities
 -- Things that had a case: the last one by a walk over the index, not over all cases.

@@ -25,6 +25,7 @@ WITH saved AS (
         due_at = CASE WHEN %(is_open)s THEN now() END,
         lease_until = NULL, worker = NULL, waiting = '', waits = 0, kind_since = now(), updated_at = now(),
         entity = %(entity)s, playbook = %(playbook)s, run = %(run)s, proposal = %(proposal)s,
+        repository = %(repository)s,
         outcome = %(outcome)s, why = %(why)s, reason = %(reason)s, is_open = %(is_open)s,
         closed_at = CASE WHEN %(is_open)s THEN NULL ELSE now() END,
         events = events + jsonb_array_length(%(events)s)

@@ -9,6 +9,7 @@ WITH taken AS (
 woken AS (
     UPDATE cases SET due_at = least(due_at, now()), woken = true FROM taken
     WHERE cases.proposal = taken.number AND is_open AND kind = 'proposed'
+      AND (cases.repository = taken.repository OR (cases.repository IS NULL AND strpos(taken.repository, '/') = 0))
 )
 SELECT pg_notify('gitmedic_forge', repository) FROM taken;
 
