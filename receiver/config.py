@@ -19,7 +19,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -205,10 +215,11 @@ class Settings(BaseSettings):
         """Whether gitmedic runs its own PostgreSQL."""
         return not self.database.url.get_secret_value()
 
-    @model_validator(mode="after")
-    def _one_place_each(self) -> Settings:
-        check_places(self.forge, self.places)
-        return self
+    @field_validator("places")
+    @classmethod
+    def _one_place_each(cls, places: PlacesSettings, info: ValidationInfo) -> PlacesSettings:
+        check_places(info.data.get("forge", ForgeSettings()), places)
+        return places
 
     def at(self, place: str) -> Settings:
         """As they are for this place's repository and its forge; empty: the catalog's own."""

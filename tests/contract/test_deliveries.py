@@ -19,10 +19,11 @@ def delivery(id: str = "one", **more: object) -> Delivery:
     return Delivery(**{"forge": "gitea", "repository": "42", "id": id, "event": "push"} | more)  # type: ignore[arg-type]
 
 
-async def waiting(stores: Stores, case: Proposed) -> int:
+async def waiting(stores: Stores, case: Proposed, repository: str = "42", place: str = "") -> int:
     """Put a proposal where nobody looks at it for an hour; its number."""
     opened = await stores.open()
-    known = case.model_copy(update={"id": opened.id})
+    proposal = case.proposal.model_copy(update={"repository": repository, "place": place})
+    known = case.model_copy(update={"id": opened.id, "proposal": proposal})
     await stores.save(known)
     await stores.cases.put_off(await stores.claim(), at=None, after_seconds=3600, why="needs you")
     assert await stores.cases.claim(BOTH, "w") is None
@@ -47,6 +48,29 @@ async def test_it_wakes_the_case_that_waits_for_its_pull_request(
         await stores.deliveries.take(nothing)
         assert await stores.cases.claim(BOTH, "w") is None
     await stores.deliveries.take(delivery("c", number=number))
+    assert (await stores.claim()).case.kind == "proposed"
+
+
+@pytest.mark.parametrize(
+    ("repository", "place", "others", "its_own"),
+    [
+        ("42", "", ("43", "lab/42"), "42"),
+        ("42", "lab", ("42", "attic/42", "lab/43"), "lab/42"),
+        ("", "", ("lab/42",), "42"),  # of before it was written down: in the catalog's repository
+    ],
+)
+async def test_another_repository_has_a_pull_request_of_that_number_as_well(
+    stores: Stores, proposed: tuple[Proposed, Approved], repository: str, place: str, others: tuple[str, ...],
+    its_own: str,
+) -> None:  # fmt: skip
+    number = await waiting(stores, proposed[0], repository, place)
+    (case,) = [one["id"] for one in (await stores.archive.cases(limit=9, cursor=None, filters={})).items]
+    for other in others:
+        await stores.deliveries.take(delivery("a", repository=other, number=number))
+        assert await stores.cases.claim(BOTH, "w") is None
+        assert await stores.archive.case_of_proposal(other, number) is None
+    assert await stores.archive.case_of_proposal(its_own, number) == case
+    await stores.deliveries.take(delivery("b", repository=its_own, number=number))
     assert (await stores.claim()).case.kind == "proposed"
 
 

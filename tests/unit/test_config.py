@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from receiver import config
+from receiver.elsewhere import routing_of
 from receiver.errors import Invalid
 
 
@@ -204,3 +205,52 @@ def test_the_public_address_is_a_name_of_the_server(tmp_path):
     assert _load(tmp_path, text).web.names == ("a", "ops.lan", "127.0.0.1")
     assert _load(tmp_path, "[web]\npublic_url = 'https://ops.lan'\n").web.names == ("127.0.0.1", "ops.lan")
     assert _load(tmp_path, "").web.names == ("127.0.0.1",)
+
+
+LAB = "[places.lab]\nsites = ['lab']\n"
+ATTIC = "[places.attic]\nsites = ['attic']\n"
+FAR = "[{}forge]\nkind = 'gitea'\nurl = 'https://git.home/{}'\nrepository = '7'\ntoken_file = '/nowhere'\n"
+
+
+def test_a_place_takes_the_runs_of_its_sites(tmp_path):
+    settings = _load(tmp_path, f"[repo]\nprefix = 'ops'\nauthor_name = 'Robo'\n{LAB}prefix = 'infra'\nbase = 'live'\n")
+    there = settings.at("lab").repo
+    assert (there.path, there.prefix, there.base) == (tmp_path / "places" / "lab.git", "infra", "live")
+    assert there.author_name == "Robo" and settings.at("") is settings
+    routing = routing_of(settings.places)
+    assert [routing.place_of(site) for site in ("lab", "home")] == ["lab", ""]
+
+
+@pytest.mark.parametrize("sites", ["", "sites = ['*']\n"])
+def test_a_place_can_take_all_that_no_other_names(tmp_path, sites):
+    routing = routing_of(_load(tmp_path, f"[places.runs]\n{sites}{LAB}").places)
+    assert [routing.place_of(site) for site in ("lab", "home", "attic")] == ["lab", "runs", "runs"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (LAB + ATTIC.replace("'attic'", "'attic', 'lab'"), "places 'lab' and 'attic' both take site 'lab'"),
+        ("[places.a]\n[places.b]\nsites = ['*']\n", "places 'a' and 'b' both take all sites that no other names"),
+        ("[places.a]\nsites = ['*', 'lab']\n", "stands alone"),
+        ("[places.'La b']\n", "places.La b"),
+        ("[places.lab]\nsite = 'lab'\n", r"places\.lab\.site: there is no such setting"),
+        (FAR.format("", "a/ops") + LAB + FAR.format("places.lab.", "A/Ops"), "which is the catalog's repository"),
+        (LAB + FAR.format("places.lab.", "a/b") + ATTIC + FAR.format("places.attic.", "a/b"), "which is place 'lab'"),
+    ],
+)
+def test_two_places_with_one_say_are_refused(tmp_path, text, message):
+    with pytest.raises(Invalid, match=message):
+        _load(tmp_path, text)
+
+
+def test_the_secrets_of_a_place_are_checked_as_any(tmp_path):
+    token = tmp_path / "token"
+    token.write_text("x")
+    token.chmod(0o644)
+    text = LAB + FAR.format("places.lab.", "a/b").replace("/nowhere", str(token))
+    settings = _load(tmp_path, text)
+    (problem,) = config.problems(settings)
+    assert "the token of the forge of place 'lab'" in problem.message and "others can read" in problem.message
+    rows = {row["name"]: row for row in config.explained(settings, {})}
+    assert rows["places.lab.forge.url"]["origin"] == "gitmedic.toml"
