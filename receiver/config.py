@@ -59,6 +59,8 @@ _PASSWORD = re.compile(r"([?&](?:password|sslpassword)=)[^&]*", re.IGNORECASE)
 #: what the command line settles, and what only the file of a directory may say of it
 _GIVEN_ONLY = frozenset({"data_dir", "file"})
 _NOT_BY_ENVIRONMENT = _GIVEN_ONLY | {"demo"}
+#: a worker's name is a label and a word of messages; a site's stands in inventories, too
+WORKER, SITE = r"^([A-Za-z0-9][A-Za-z0-9._@-]*)?$", r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 #: systemd and Docker put secrets here, readable as they see fit
 _SECRET_FOLDERS = ("/run/secrets", "/run/credentials")
 
@@ -169,6 +171,12 @@ class CredentialSettings(_Section):
 class WorkerSettings(_Section):
     """How much is done at once."""
 
+    name: Annotated[str, Field(pattern=WORKER, max_length=100)] = Field(
+        "", description="its name, which one process has at a time; empty: made of machine, roles and sites; `--name`"
+    )
+    sites: tuple[Annotated[str, Field(pattern=SITE, max_length=60)], ...] = Field(
+        (), description="whose hosts this executor runs on; empty: every site that no other one names; `--site`"
+    )
     concurrency: int = Field(4, ge=1, le=64, description="cases that one worker advances at once")
     poll_seconds: float = Field(0.2, gt=0, le=60, description="how often it looks when nothing wakes it")
     lease_seconds: float = Field(30, ge=1, le=600, description="how long a dead worker's case waits for another one")

@@ -31,6 +31,8 @@ from receiver.adapters.store.memory import PostgresMemory
 from receiver.adapters.store.notebook import PostgresNotebook
 from receiver.adapters.store.pool import open_pool
 from receiver.adapters.store.runs import PostgresRuns
+from receiver.adapters.store.seats import Seats
+from receiver.adapters.store.sites import PostgresSites
 from receiver.adapters.store.vectors import Vectors
 from receiver.config import Settings
 from receiver.domain.quorum import NAMESPACE
@@ -66,6 +68,8 @@ class Store:
     inbox: PostgresInbox
     deliveries: PostgresDeliveries
     heartbeats: Heartbeats
+    seats: Seats
+    sites: PostgresSites
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,8 @@ async def open_store(settings: Settings) -> AsyncIterator[Store]:
             inbox=PostgresInbox(pool, drop_labels=drop),
             deliveries=PostgresDeliveries(pool),
             heartbeats=Heartbeats(pool),
+            seats=Seats(pool),
+            sites=PostgresSites(pool),
         )
 
 

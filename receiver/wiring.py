@@ -11,8 +11,8 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
-from dataclasses import asdict
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppress
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
@@ -27,12 +27,16 @@ from receiver.adapters.repo.git import OpsRepository
 from receiver.adapters.runner.ansible import AnsibleRunner
 from receiver.adapters.signature.sshsig import SshSignatures
 from receiver.adapters.store.heartbeat import Heartbeats
+from receiver.adapters.store.held import HeldLocks
 from receiver.adapters.store.ledger import PostgresLedger
+from receiver.adapters.store.migrate import check_schema
 from receiver.adapters.store.pulse import PostgresPulse
 from receiver.adapters.store.purse import PostgresPurse
+from receiver.adapters.store.seats import BEAT_SECONDS, Seat, Who
 from receiver.adapters.store.space import check_space
 from receiver.adapters.store.watchbook import PostgresWatchbook
 from receiver.adapters.telemetry.metrics import Metrics, Snapshot
+from receiver.attendance import roll_call
 from receiver.config import Settings, explained
 from receiver.doctor import examine
 from receiver.domain.alert import Alert
@@ -47,7 +51,7 @@ from receiver.office import Office, Store, SystemClock, open_office
 from receiver.pipeline import Ports
 from receiver.places import Place
 from receiver.planners import open_planner, tiers_of
-from receiver.ports import Receipt
+from receiver.ports import Planner, Receipt
 from receiver.preview import NO_CASE, Previewer, Recall
 from receiver.starter import dsn_for, instance_id
 from receiver.watch import Rounds, Watch
@@ -56,7 +60,7 @@ from receiver.web.app import create_app
 from receiver.web.hooks.commit import GroupCommit
 from receiver.web.notices import Notices
 from receiver.web.parts import Hooked, Parts
-from receiver.worker import Worker
+from receiver.worker import Station, Worker
 
 VERSION = "0.1.0"
 _ALIVE_SECONDS = 15.0
@@ -74,6 +78,7 @@ async def serve(settings: Settings) -> None:
     async with open_office(settings) as office:
         store = office.store
         names = tuple(source.name for source in settings.sources)
+        await check_schema(store.pool)
         await store.inbox.connect(names)
         await store.ledger.appear(instance_id(settings.data_dir))
         metrics = Metrics()
@@ -86,7 +91,7 @@ async def serve(settings: Settings) -> None:
             logs=store.archive,
             doors=office.doors,
             repo=office.repo,
-            notices=Notices(office.repo, lambda: _waiting(office.repo), is_demo=settings.demo),
+            notices=Notices(office.repo, lambda: _waiting(office.repo), is_demo=settings.demo, sites=store.sites),
             pulse=pulse,
             ready=lambda: _ready(settings, store),
             metrics=lambda: _metrics_page(metrics, store.heartbeats),
@@ -133,56 +138,81 @@ async def _waiting(repo: OpsRepository) -> int:
     return len(await repo.pending(await repo.adopted()))
 
 
-async def work(settings: Settings, roles: Sequence[Role], site: str = "") -> None:
-    """A worker, until a signal."""
+async def work(settings: Settings, roles: Sequence[Role]) -> None:
+    """A worker, until a signal, or until it has lost its name."""
     stop = stop_on_signals()
     async with AsyncExitStack() as stack:
         office = await stack.enter_async_context(open_office(settings))
-        store, clock = office.store, SystemClock()
+        store = office.store
         instance = instance_id(settings.data_dir)
+        await check_schema(store.pool)
+        seat = await store.seats.take(who_of(settings, roles, instance))
+        stack.push_async_callback(_leave, seat)
         await store.ledger.appear(instance)
         plans = Role.PLAN in roles
-        sources = Sources(settings.sources if plans else (), clock)
+        sources = Sources(settings.sources if plans else (), SystemClock())
         stack.push_async_callback(sources.aclose)
         tiered = tiers_of(settings, PostgresPurse(store.pool)) if plans else None
         if tiered is not None:
             stack.push_async_callback(tiered.aclose)
             await tiered.ready()
             await office.repo.revision(await office.repo.adopted())  # a prompt with an error is said now, not at night
-        ports = Ports(
-            clock=clock,
-            ledger=store.ledger,
-            chronicle=store.ledger,
-            gate=store.ledger,
-            runs=store.runs,
-            locks=store.locks,
-            repo=office.repo,
-            places=office.places,
-            signatures=SshSignatures(NAMESPACE),
-            proof=sources,
-            facts=GatherFacts(sources, clock),
-            memory=store.memory,
-            planner=tiered or RulesPlanner(),
-            runner=_runner(settings) if Role.EXECUTE in roles else NoRunner(),
-            notifier=LogNotifier(),
-            instance=instance,
-        )
-        name = f"{socket.gethostname()}-{os.getpid()}"
+        ports = _ports(settings, office, sources, tiered or RulesPlanner(), instance, executes=Role.EXECUTE in roles)
         worker = Worker(
             ports,
             store.cases,
             store.runs,
             roles=roles,
-            name=name,
+            name=seat.who.name,
+            station=Station(sites=seat.who.sites, seat=seat.fence),
             concurrency=settings.worker.concurrency,
             poll_seconds=settings.worker.poll_seconds,
             chores=[
                 (_ALIVE_SECONDS, lambda: store.ledger.appear(instance)),
-                (_ALIVE_SECONDS, lambda: _beat(store, worker, name, roles, tiered)),
+                (BEAT_SECONDS, lambda: _beat(store, worker, seat, tiered)),
                 *(upkeep(office) if plans else []),
             ],
+            under=lambda ports, lease: replace(
+                ports, runs=store.runs.under(lease), locks=HeldLocks(store.locks, store.cases, lease)
+            ),
         )
         await worker.run(stop)
+
+
+def _ports(
+    settings: Settings, office: Office, sources: Sources, planner: Planner, instance: str, *, executes: bool
+) -> Ports:
+    store, clock = office.store, SystemClock()
+    return Ports(
+        clock=clock,
+        ledger=store.ledger,
+        chronicle=store.ledger,
+        gate=store.ledger,
+        runs=store.runs,
+        locks=store.locks,
+        repo=office.repo,
+        places=office.places,
+        signatures=SshSignatures(NAMESPACE),
+        proof=sources,
+        facts=GatherFacts(sources, clock),
+        memory=store.memory,
+        planner=planner,
+        runner=_runner(settings) if executes else NoRunner(),
+        notifier=LogNotifier(),
+        instance=instance,
+    )
+
+
+def who_of(settings: Settings, roles: Sequence[Role], instance: str = "") -> Who:
+    """Under which name a worker of these settings works, and for which sites."""
+    sites = settings.worker.sites if Role.EXECUTE in roles else ()
+    name = settings.worker.name or "-".join([socket.gethostname(), *roles, *sites])[:100]
+    return Who(name=name, roles=" ".join(roles), sites=sites, version=VERSION, instance=instance)
+
+
+async def _leave(seat: Seat) -> None:
+    with suppress(Retry):
+        await seat.leave()
 
 
 def upkeep(office: Office) -> list[tuple[float, Callable[[], Awaitable[object]]]]:
@@ -195,6 +225,7 @@ def upkeep(office: Office) -> list[tuple[float, Callable[[], Awaitable[object]]]
     remote = [place for place in office.places.all if forges[place.name].is_remote]
     # one that was not opened is said by doctor and by every case that it takes, and not every half second
     chores += [(_LISTEN_SECONDS, rounds_of(office, place).tick) for place in remote if place.is_open]
+    chores += [(_ALIVE_SECONDS, lambda: roll_call(office.repo, office.store.sites, LogNotifier()))]
     if office.store.memory.vectors is not None:
         chores.append((_EMBED_SECONDS, office.store.memory.vectors.catch_up))
     return chores
@@ -298,13 +329,13 @@ async def _ready(settings: Settings, store: Store) -> None:
     await store.heartbeats.ready()
 
 
-async def _beat(store: Store, worker: Worker, name: str, roles: Sequence[Role], planner: TieredPlanner | None) -> None:
+async def _beat(store: Store, worker: Worker, seat: Seat, planner: TieredPlanner | None) -> None:
     counts, vectors = asdict(worker.counts), store.memory.vectors
     if planner is not None:
         counts["planner"] = planner.tally.view()
-    if vectors is not None and Role.PLAN in roles:
+    if vectors is not None and planner is not None:
         counts["embedder_up"] = int(bool(vectors.is_up))
-    await store.heartbeats.beat(name, " ".join(roles), VERSION, counts)
+    await seat.beat(counts)
 
 
 async def _metrics_page(metrics: Metrics, heartbeats: Heartbeats) -> bytes:

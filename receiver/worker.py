@@ -27,6 +27,8 @@ log = structlog.get_logger()
 RENEW_SECONDS = 10.0
 #: a bug in a stage must not spin: this long until the case is tried again
 BROKEN_SECONDS = 60.0
+#: reasons for which a worker ends itself: another process has its name, or the database is another version's
+DISMISSED = frozenset({"seat_lost", "newer_database", "older_database"})
 
 
 @dataclass
@@ -40,10 +42,18 @@ class Counts:
     errors: int = 0
 
 
+@dataclass(frozen=True)
+class Station:
+    """Where a worker works."""
+
+    sites: tuple[str, ...] = ()  #: none: every site that no other living executor names
+    seat: int | None = None  #: the number under which it has its name; None: it is the only one
+
+
 class Worker:
     """One process's hands: up to `concurrency` cases at once for its roles."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what is not given fits one machine
         self,
         ports: Ports,
         cases: Cases,
@@ -51,12 +61,16 @@ class Worker:
         *,
         roles: Sequence[Role],
         name: str,
+        station: Station | None = None,
         concurrency: int = 4,
         poll_seconds: float = 0.5,
         chores: Sequence[tuple[float, Callable[[], Awaitable[Any]]]] = (),
+        under: Callable[[Ports, Lease], Ports] = lambda ports, lease: ports,
     ) -> None:
         self._ports, self._cases, self._clearances = ports, cases, clearances
         self._roles, self._name = tuple(roles), name
+        self._station, self._under = station or Station(), under
+        self._dismissed: Refused | None = None
         self._free = asyncio.Semaphore(concurrency)
         self._poll_seconds = poll_seconds
         self._chores = chores
@@ -68,11 +82,14 @@ class Worker:
         self._wake.set()
 
     async def run(self, stop: asyncio.Event, *, drain_seconds: float = 8.0) -> None:
-        """Work until `stop`; then give running stages a moment, then cancel them."""
+        """Work until `stop`; then give running stages a moment, then cancel them.
+
+        Raises `Refused` when this worker lost its name: then nothing is drained, since nothing it says is heard.
+        """
         hands: set[asyncio.Task[None]] = set()
-        loops = [asyncio.create_task(self._every(seconds, chore)) for seconds, chore in self._chores]
+        loops = [asyncio.create_task(self._every(seconds, chore, stop)) for seconds, chore in self._chores]
         if Role.PLAN in self._roles:
-            loops.append(asyncio.create_task(self._every(0.1, self._clear)))
+            loops.append(asyncio.create_task(self._every(0.1, self._clear, stop)))
         try:
             while not stop.is_set():
                 await self._free.acquire()
@@ -85,9 +102,11 @@ class Worker:
                 hands.add(hand)
                 hand.add_done_callback(hands.discard)
         finally:
-            if hands:
+            if hands and self._dismissed is None:
                 await asyncio.wait(hands, timeout=drain_seconds)
             await _cancelled([*hands, *loops])
+        if self._dismissed is not None:
+            raise self._dismissed
 
     async def step(self) -> bool:
         """Advance one due case; False when nothing was due. For tests and single steps."""
@@ -111,7 +130,7 @@ class Worker:
         """What came in since the last look is part of the choice."""
         if Role.PLAN in self._roles:
             await self._cases.open_stored()
-        return await self._cases.claim(self._roles, self._name)
+        return await self._cases.claim(self._roles, self._name, sites=self._station.sites, seat=self._station.seat)
 
     async def _rest(self, stop: asyncio.Event) -> None:
         waits = [asyncio.create_task(event.wait()) for event in (stop, self._wake)]
@@ -158,7 +177,7 @@ class Worker:
         case, begun = lease.case, time.perf_counter()
         with structlog.contextvars.bound_contextvars(case=case.id, run=_run(case)):
             try:
-                following = await advance(case, self._ports)
+                following = await advance(case, self._under(self._ports, lease))
                 events = [event_of(following)]
                 await self._cases.save(lease, following, events, role=role_of(following))
                 self._count(case, following, time.perf_counter() - begun)
@@ -202,12 +221,19 @@ class Worker:
                     await self._clearances.answer(case.runfile.run, answer)
                     log.info("clearance.answered", granted=answer.granted)
 
-    async def _every(self, seconds: float, chore: Callable[[], Awaitable[Any]]) -> None:
+    async def _every(self, seconds: float, chore: Callable[[], Awaitable[Any]], stop: asyncio.Event) -> None:
         while True:
             try:
                 await chore()
             except Retry as error:
                 log.warning("worker.chore_waits", error=error.message)
+            except Refused as error:
+                if error.reason in DISMISSED:
+                    log.error("worker.dismissed", error=error.message)
+                    self._dismissed = error
+                    stop.set()
+                    return
+                log.warning("worker.chore_refused", error=error.message)
             except Exception:
                 self.counts.errors += 1
                 log.exception("worker.chore_broken")

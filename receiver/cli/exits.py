@@ -57,8 +57,10 @@ EPILOG = "Exit codes: " + " · ".join(
 _BY_REASON = {
     "second_owner": Code.LOCKED,
     "locked": Code.LOCKED,
+    "name_taken": Code.LOCKED,
+    "seat_lost": Code.LOCKED,
     **dict.fromkeys(
-        ("listen", "config", "data_dir", "not_enterable", "newer_data", "newer_database",
+        ("listen", "config", "data_dir", "not_enterable", "newer_data", "newer_database", "older_database",
          "changed_migration", "initdb", "postgres", "instance"),
         Code.CONFIG,
     ),

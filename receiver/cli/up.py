@@ -23,6 +23,8 @@ Listen = Annotated[
 ]
 #: which roles a worker has; both when none is named
 Roles = Annotated[list[str], typer.Option("--role", help="plan or execute; both when not given.")]
+#: more than one may be served by one executor
+Sites = Annotated[list[str], typer.Option("--site", help="A site whose hosts it runs on; every other one's if none.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -56,7 +58,8 @@ def register(app: typer.Typer) -> None:
     @command(app, "work")
     def work(
         role: Roles = [],  # noqa: B006 - typer copies it
-        site: Annotated[str, typer.Option("--site", help="The site that only this executor reaches.")] = "",
+        site: Sites = [],  # noqa: B006
+        name: Annotated[str, typer.Option("--name", help="Its name; one process has it at a time.")] = "",
     ) -> None:
         """Run a worker alone. The plan role holds no credential; the execute role listens on no port."""
         from receiver import supervisor
@@ -65,14 +68,14 @@ def register(app: typer.Typer) -> None:
         from receiver.domain.outcome import Role
 
         roles = [_role(name) for name in role] or list(Role)
-        found = settings()
+        found = _placed(settings(), site, name)
         if Role.EXECUTE not in roles:
             found = found.without_credentials()
         _log(found, "-".join(roles))
         from receiver import wiring
 
         begun()
-        run_async(wiring.work(found, roles, site))
+        run_async(wiring.work(found, roles))
 
 
 def _first(starter: Any) -> Any:
@@ -85,6 +88,22 @@ def _first(starter: Any) -> Any:
         await starter.adopt(found, dsn)
 
     return first
+
+
+def _placed(found: Settings, sites: list[str], name: str) -> Settings:
+    """With what the command line says of a worker's place."""
+    from receiver.config import WorkerSettings
+
+    said: dict[str, Any] = {"sites": tuple(sites)} if sites else {}
+    said |= {"name": name} if name else {}
+    try:
+        return found.model_copy(update={"worker": WorkerSettings(**found.worker.model_dump() | said)})
+    except ValueError:
+        raise Refused(
+            f"starting a worker: {name or ' '.join(sites)!r} is no name: letters, digits, '.', '_' and '-'",
+            next_step="--name NAME, --site NAME",
+            reason="invalid",
+        ) from None
 
 
 def _role(name: str) -> Any:

@@ -73,6 +73,7 @@ class _Vetted(_Planned):
     runfile: RunFile
     risk: Risk
     guard: tuple[Answer, ...]
+    site: str = ""  #: where its targets are, and so who may run it
 
 
 class _Rehearsed(_Vetted):

@@ -157,6 +157,16 @@ def one_place(seen: Proposed) -> str | None:
     return f"its targets are of sites {', '.join(sites)}, whose runs belong to {named}: ask for each by itself"
 
 
+def is_one_site(seen: Proposed) -> str | None:
+    """A run happens at one site, by the executor there."""
+    hosts = seen.revision.inventory.hosts
+    sites = {hosts[name].site: name for name in reversed(seen.targets) if name in hosts}
+    if len(sites) > 1:
+        (one, here), (other, there) = sorted(sites.items())[:2]
+        return f"{here!r} is at site {one!r} and {there!r} at site {other!r}: propose a run for each site"
+    return None
+
+
 def is_ours(seen: Proposed) -> str | None:
     """Rule S20: what another controller manages is changed there, not here."""
     hosts = seen.revision.inventory.hosts
@@ -203,6 +213,7 @@ GUARD: tuple[Row[Proposed], ...] = (
     Row("params", "Do the parameters fit their schema?", params_fit),
     Row("targets", "Is every target known, and are there few enough?", targets_fit),
     Row("place", "Do its targets' runs belong to one repository?", one_place),
+    Row("one_site", "Are all targets at one site?", is_one_site),
     Row("managed", "Is no other controller in charge?", is_ours),
     Row("turned_down", "Has nobody turned just this down lately?", not_turned_down, ("database",), Outcome.OBSERVED),
     Row("mode", "May it be proposed, not only observed?", mode_allows, (), Outcome.OBSERVED),

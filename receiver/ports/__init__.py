@@ -20,9 +20,11 @@ from receiver.ports.happened import (
     Ledger,
     Locks,
     Memory,
+    Outage,
     Post,
     Receipt,
     Runs,
+    Sites,
 )
 from receiver.ports.people import Acceptances, Access, Archive, Deliveries, Desk, Logs, Page, Pulse, ReviewDesk, Token
 from receiver.ports.world import Clock, Facts, Notifier, Planner, Proof, Purse, Runner, Spent
@@ -53,6 +55,7 @@ __all__ = [
     "Logs",
     "Memory",
     "Notifier",
+    "Outage",
     "Page",
     "Planner",
     "Post",
@@ -65,6 +68,7 @@ __all__ = [
     "Runner",
     "Runs",
     "Signatures",
+    "Sites",
     "Spent",
     "Token",
     "Turn",

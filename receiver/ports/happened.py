@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
@@ -68,8 +68,14 @@ class Cases(Protocol):
     async def open_stored(self) -> int:
         """Give alerts that the front door stored their cases, some hundred at a time; how many were looked at."""
 
-    async def claim(self, roles: Sequence[Role], worker: str) -> Lease | None:
-        """The most urgent due case for these roles, or None."""
+    async def claim(
+        self, roles: Sequence[Role], worker: str, *, sites: Sequence[str] = (), seat: int | None = None
+    ) -> Lease | None:
+        """The most urgent due case for these roles, or None.
+
+        What touches hosts is taken by who serves their site; without `sites`, every site that no other living worker
+        names. A `seat` that was lost takes nothing.
+        """
 
     async def renew(self, lease: Lease) -> bool:
         """Hold it longer; False when somebody else has it now."""
@@ -79,6 +85,24 @@ class Cases(Protocol):
 
     async def put_off(self, lease: Lease, *, at: datetime | None, after_seconds: float, why: str) -> bool:
         """Leave the case as it is, due later; `why` is shown. True when the reason is news."""
+
+
+class Outage(Record):
+    """A site without a living executor, or one that has one again."""
+
+    site: str
+    since: datetime
+    is_over: bool = False
+
+
+class Sites(Protocol):
+    """Where runs happen, and whether an executor lives there."""
+
+    async def look(self, names: Iterable[str]) -> list[Outage]:
+        """Note which of these are served; the outages that began or ended, each once. Waiting cases say it, too."""
+
+    async def unserved(self) -> list[Outage]:
+        """The outages of now, of which people were told."""
 
 
 class Ledger(Protocol):

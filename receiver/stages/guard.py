@@ -63,7 +63,8 @@ async def guard(case: Planned, *, repo: Repo, ledger: Ledger, routing: Routing) 
             why = "the run file pins another state than the one in force: write it again"
             return case.end(Outcome.SUPERSEDED, why, reason="pinned", guard=answers)
         runfile = case.given.runfile
-    return case.become(Vetted, runfile=runfile, risk=playbook.risk, guard=answers)
+    site = revision.inventory.hosts[seen.targets[0]].site
+    return case.become(Vetted, runfile=runfile, risk=playbook.risk, guard=answers, site=site)
 
 
 async def _runfile(

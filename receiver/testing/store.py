@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -17,7 +17,7 @@ from receiver.domain.policyfile import Limits
 from receiver.domain.run import RunEvent, RunResult
 from receiver.errors import Conflict, Retry
 from receiver.identity import new_id
-from receiver.ports import Clearance, Clock, Event, Lease
+from receiver.ports import Clearance, Clock, Event, Lease, Outage
 from receiver.testing.pulse import FakePulse
 
 
@@ -43,6 +43,8 @@ class FakeCases:
         self._clock = clock
         self.rows: dict[str, Row] = {}
         self.pulse = FakePulse()
+        #: living workers: name → the sites it names, and the number under which it has the name
+        self.seats: dict[str, tuple[tuple[str, ...], int]] = {}
         #: what an inbox that feeds these rows does for them
         self.opener: Callable[[], int] = lambda: 0
 
@@ -63,12 +65,19 @@ class FakeCases:
         """What the inbox holds."""
         return self.opener()
 
-    async def claim(self, roles: Sequence[Role], worker: str) -> Lease | None:
-        """The most severe, then the longest due case."""
+    async def claim(
+        self, roles: Sequence[Role], worker: str, *, sites: Sequence[str] = (), seat: int | None = None
+    ) -> Lease | None:
+        """The most severe, then the longest due case of these sites."""
+        if seat is not None and self.seats.get(worker, ((), 0))[1] != seat:
+            return None
         now = self._clock.now()
+        named = {site for others, _ in self.seats.values() for site in others}
         for row in sorted(self.rows.values(), key=lambda row: (_severity(row.case), row.due_at or now)):
             free = row.lease_until is None or row.lease_until < now
-            if row.role in roles and row.due_at is not None and row.due_at <= now and free:
+            site = site_of(row.case)
+            serves = row.role is Role.PLAN or (site in sites if sites else site not in named)
+            if row.role in roles and row.due_at is not None and row.due_at <= now and free and serves:
                 revived = row.lease_until is not None
                 row.fence += 1
                 row.woken = False
@@ -122,9 +131,45 @@ _ACTED = (
 )  # fmt: skip
 
 
+def site_of(case: Case) -> str:
+    """Where its targets are, once there are any; until then where its trouble is."""
+    entity = getattr(case, "entity", None)
+    return getattr(case, "site", "") or (entity.site if entity else "")
+
+
 def _severity(case: Case) -> int:
     # as the queue has it: what a person began comes before a warning
     return case.alert.severity_rank if case.alert is not None else 1
+
+
+class FakeSites:
+    """The Sites port: who is served is what the rows' seats say."""
+
+    def __init__(self, cases: FakeCases) -> None:
+        self._cases = cases
+        self.out: dict[str, datetime] = {}
+
+    async def look(self, names: Iterable[str]) -> list[Outage]:
+        """Without patience."""
+        rows = self._cases.rows.values()
+        due = {site_of(row.case): row for row in rows if row.role is Role.EXECUTE and row.due_at is not None}
+        served = {site for sites, _ in self._cases.seats.values() for site in sites or (*names, *due)}
+        news = [Outage(site=site, since=since, is_over=True) for site, since in self.out.items() if site in served]
+        self.out = {site: since for site, since in self.out.items() if site not in served}
+        for site in sorted({*names, *due} - served - self.out.keys()):
+            self.out[site] = self._cases.now()
+            news.append(Outage(site=site, since=self.out[site]))
+        for row in rows:
+            site = site_of(row.case)
+            if row.role is Role.EXECUTE and site in self.out and row.lease_until is None:
+                row.waiting = f"no executor for site {site!r} since {self.out[site]:%Y-%m-%d %H:%M} UTC"
+            elif row.waiting.startswith("no executor for site "):
+                row.waiting = ""
+        return news
+
+    async def unserved(self) -> list[Outage]:
+        """As looked at last."""
+        return [Outage(site=site, since=since) for site, since in sorted(self.out.items())]
 
 
 class FakeLedger:

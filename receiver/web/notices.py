@@ -8,8 +8,9 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 
+from receiver.attendance import COMMAND, said
 from receiver.domain.record import Record
-from receiver.ports import Repo
+from receiver.ports import Repo, Sites
 
 _SECONDS = 5.0
 
@@ -24,8 +25,10 @@ class Notice(Record):
 class Notices:
     """The notices of now."""
 
-    def __init__(self, repo: Repo, waiting: Callable[[], Awaitable[int]], *, is_demo: bool = False) -> None:
-        self._repo, self._waiting, self._is_demo = repo, waiting, is_demo
+    def __init__(
+        self, repo: Repo, waiting: Callable[[], Awaitable[int]], *, is_demo: bool = False, sites: Sites | None = None
+    ) -> None:
+        self._repo, self._waiting, self._is_demo, self._sites = repo, waiting, is_demo, sites
         self._known: tuple[Notice, ...] = ()
         self._looked_at = -_SECONDS
 
@@ -47,4 +50,6 @@ class Notices:
         sites = ", ".join(policy.isolation_none_allowed)
         if sites and not self._is_demo:
             found.append(Notice(text=f"Runs at {sites} may have no sandbox: policy.yml allows isolation none there."))
+        for outage in await self._sites.unserved() if self._sites is not None else ():
+            found.append(Notice(text=f"{said(outage).capitalize()}.", command=COMMAND.format(outage.site)))
         return tuple(found)

@@ -130,8 +130,8 @@ async def test_a_stage_whose_lease_is_lost_is_cancelled(world: World, monkeypatc
         async def open_stored(self) -> int:
             return await world.cases.open_stored()
 
-        async def claim(self, roles: Sequence[Role], worker: str) -> Lease | None:
-            return await world.cases.claim(roles, worker)
+        async def claim(self, roles: Sequence[Role], worker: str, **place: Any) -> Lease | None:
+            return await world.cases.claim(roles, worker, **place)
 
         async def renew(self, lease: Lease) -> bool:
             return False

@@ -18,6 +18,7 @@ from psycopg_pool import AsyncConnectionPool
 from receiver.adapters.store.opening import open_cases
 from receiver.adapters.store.pool import translated
 from receiver.adapters.store.queries import load
+from receiver.adapters.store.seats import SILENT_SECONDS
 from receiver.domain.case import Case, Closed, read_case
 from receiver.domain.outcome import Role
 from receiver.errors import Conflict
@@ -41,9 +42,14 @@ class PostgresCases:
             async with self._pool.connection() as connection:
                 return await open_cases(connection)
 
-    async def claim(self, roles: Sequence[Role], worker: str) -> Lease | None:
-        """The most severe, then the longest due case; None when nothing is due."""
-        row = await self._one("claim", roles=[str(role) for role in roles], worker=worker, seconds=self._seconds)
+    async def claim(
+        self, roles: Sequence[Role], worker: str, *, sites: Sequence[str] = (), seat: int | None = None
+    ) -> Lease | None:
+        """The most severe, then the longest due case of these sites; None when nothing is due, or the seat is lost."""
+        row = await self._one(
+            "claim", roles=[str(role) for role in roles], worker=worker, seconds=self._seconds, sites=list(sites),
+            seat=seat, silence=SILENT_SECONDS,
+        )  # fmt: skip
         if row is None:
             return None
         return Lease(
@@ -55,6 +61,10 @@ class PostgresCases:
         """Hold the case longer; False when somebody else has it."""
         row = await self._one("renew", id=lease.case.id, fence=lease.fence, seconds=lease.seconds)
         return row is not None
+
+    async def holds(self, lease: Lease) -> bool:
+        """Whether the case is still in these hands."""
+        return await self._one("holds", id=lease.case.id, fence=lease.fence) is not None
 
     async def save(self, lease: Lease, case: Case, events: Sequence[Event], *, role: Role) -> None:
         """Store the next kind with its events, in one statement."""
@@ -68,11 +78,6 @@ class PostgresCases:
             "put_off", id=lease.case.id, fence=lease.fence, at=at, seconds=after_seconds, why=why[:500]
         )
         return bool(row and row["is_news"])
-
-    async def next_due(self, roles: Sequence[Role]) -> float | None:
-        """Seconds until something is due for these roles (negative: overdue), None when nothing is."""
-        row = await self._one("next_due", roles=[str(role) for role in roles])
-        return None if row is None or row["seconds"] is None else float(row["seconds"])
 
     async def _one(self, name: str, **values: Any) -> dict[str, Any] | None:
         with translated(f"{name} of a case"):
@@ -92,7 +97,8 @@ def row_of(case: Case, events: Sequence[Event], *, role: Role) -> dict[str, Any]
         "kind": case.kind,
         "body": Jsonb(case.model_dump(mode="json")),
         "role": str(role),
-        "site": entity.site if entity else "",
+        # where its targets are, once there are any; until then where its trouble is
+        "site": getattr(case, "site", "") or (entity.site if entity else ""),
         "entity": entity.name if entity else None,
         "playbook": plan.playbook if plan else None,
         "run": runfile.run if runfile else None,

@@ -6,40 +6,41 @@ from typing import Any
 
 from psycopg import Rollback
 from psycopg.rows import dict_row
-from psycopg.types.json import Jsonb
 from psycopg_pool import AsyncConnectionPool
 
 from receiver.adapters.store.pool import translated
 from receiver.adapters.store.queries import load
+from receiver.adapters.store.seats import SILENT_SECONDS
 
 SQL = load("heartbeat")
 
 
 class Heartbeats:
-    """Rows of `workers`, and what the metrics page asks."""
+    """What the metrics page asks of `workers`, sites and cases."""
 
     def __init__(self, pool: AsyncConnectionPool[Any]) -> None:
         self._pool = pool
 
-    async def beat(self, name: str, roles: str, version: str, metrics: dict[str, Any]) -> None:
-        """This worker lives; its counts so far."""
-        values = {"name": name, "roles": roles, "version": version, "metrics": Jsonb(metrics)}
-        with translated("noting a sign of life"):
-            async with self._pool.connection() as connection:
-                await connection.execute(SQL["beat"], values)
-                await connection.execute(SQL["forget_silent"])
+    async def workers(self) -> list[dict[str, Any]]:
+        """Every worker with its counts and its silence."""
+        return (await self._read("workers"))["workers"]
 
     async def snapshot(self) -> dict[str, Any]:
-        """Workers, case counts, slots and locks, for the metrics page."""
-        with translated("reading the metrics"):
+        """Workers, sites, case counts, slots and locks, for the metrics page."""
+        found = await self._read("workers", "sites", "case_counts", "totals")
+        return {"workers": found["workers"], "sites": found["sites"], "cases": found["case_counts"]} | next(
+            iter(found["totals"]), {}
+        )
+
+    async def _read(self, *names: str) -> dict[str, list[dict[str, Any]]]:
+        with translated("reading signs of life"):
             async with self._pool.connection() as connection:
                 cursor = connection.cursor(row_factory=dict_row)
-                found: dict[str, Any] = {}
-                for key, name in (("workers", "workers"), ("cases", "case_counts")):
-                    await cursor.execute(SQL[name])
-                    found[key] = await cursor.fetchall()
-                await cursor.execute(SQL["totals"])
-                return found | (await cursor.fetchone() or {})
+                found: dict[str, list[dict[str, Any]]] = {}
+                for name in names:
+                    await cursor.execute(SQL[name], {"silence": SILENT_SECONDS})
+                    found[name] = await cursor.fetchall()
+                return found
 
     async def ready(self) -> None:
         """Raises `Unavailable` unless an alert would be stored."""

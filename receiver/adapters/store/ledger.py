@@ -30,6 +30,7 @@ class PostgresLedger:
 
     def __init__(self, pool: AsyncConnectionPool[Any]) -> None:
         self._pool = pool
+        self._instance: str | None = None
 
     async def now(self) -> Any:
         """The database's clock."""
@@ -124,16 +125,17 @@ class PostgresLedger:
 
     async def fresh_since(self) -> Any:
         """Since when this instance has lived without a silence, a move or a restore (rule S2)."""
-        row = await self._row("fresh_since")
-        if row is None:
-            raise Refused("reading the installation: no row", next_step="start gitmedic up once")
+        row = await self._row("fresh_since", id=self._instance)
+        if row is None or row["since"] is None:
+            raise Refused("reading the instances: no row", next_step="start gitmedic up once")
         return row["since"]
 
     async def appear(self, instance: str, silence_seconds: float = 900.0) -> None:
-        """Say that this instance lives; after a silence, or as another one, what was approved is stale."""
+        """Say that this instance lives; after a silence, or as another one, what was approved is stale for it."""
         with translated("noting the instance"):
             async with self._pool.connection() as connection:
                 await connection.execute(SQL["appear"], {"id": instance, "silence": silence_seconds})
+        self._instance = instance
 
     async def pause(self, why: str | None) -> None:
         """Nothing starts until it is taken back with None."""

@@ -6,11 +6,15 @@ version does not: both mean that another version of gitmedic owns it.
 
 from __future__ import annotations
 
+import functools
 from hashlib import sha256
 from importlib.resources import files
+from typing import Any
 
 import psycopg
+from psycopg_pool import AsyncConnectionPool
 
+from receiver.adapters.store.pool import translated
 from receiver.errors import Refused
 
 _LOCK = "SELECT pg_advisory_lock(hashtext('gitmedic.migrate'))"
@@ -19,6 +23,7 @@ _TABLE = """CREATE TABLE IF NOT EXISTS schema_migrations (
     name text PRIMARY KEY, sha256 text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"""
 
 
+@functools.cache
 def migrations() -> dict[str, str]:
     """File name → SQL, in order."""
     folder = files("receiver.adapters.store") / "migrations"
@@ -27,6 +32,32 @@ def migrations() -> dict[str, str]:
         for entry in sorted(folder.iterdir(), key=lambda entry: entry.name)
         if entry.name.endswith(".sql")
     }
+
+
+def check_newest(newest: str | None) -> None:
+    """Refuse to go on when the newest migration of the database is not our own newest."""
+    ours = max(migrations())
+    if newest is not None and newest > ours:
+        raise _newer(newest)
+    if newest is None or newest < ours:
+        raise Refused(
+            f"opening the database: it lacks migration {ours!r}, so it is older than this version",
+            next_step="bring it up to date first: gitmedic upgrade (or gitmedic up where the planner is)",
+            reason="older_database",
+        )
+
+
+async def check_schema(pool: AsyncConnectionPool[Any]) -> None:
+    """Refuse a database of another version than this program's, in either direction."""
+    with translated("reading the version of the database"):
+        async with pool.connection() as connection:
+            found = await (await connection.execute("SELECT to_regclass('schema_migrations')")).fetchone()
+            rows: list[tuple[str, str]] = []
+            if found and found[0]:
+                rows = await (await connection.execute("SELECT name, sha256 FROM schema_migrations")).fetchall()
+    _compare(dict(rows), migrations())
+    is_whole = len(rows) == len(migrations())
+    check_newest(max(migrations()) if is_whole else None)
 
 
 async def migrate(dsn: str) -> list[str]:
@@ -55,11 +86,7 @@ async def migrate(dsn: str) -> list[str]:
 def _compare(known: dict[str, str], wanted: dict[str, str]) -> None:
     newer = sorted(set(known) - set(wanted))
     if newer:
-        raise Refused(
-            f"opening the database: it has migration {newer[0]!r}, which this version does not know",
-            next_step="start the version of gitmedic that wrote it, or a newer one",
-            reason="newer_database",
-        )
+        raise _newer(newer[0])
     for name, digest in known.items():
         if digest != _digest(wanted[name]):
             raise Refused(
@@ -67,6 +94,14 @@ def _compare(known: dict[str, str], wanted: dict[str, str]) -> None:
                 next_step="install a released version of gitmedic; applied migrations are never edited",
                 reason="changed_migration",
             )
+
+
+def _newer(name: str) -> Refused:
+    return Refused(
+        f"opening the database: it has migration {name!r}, which this version does not know",
+        next_step="start the version of gitmedic that wrote it, or a newer one",
+        reason="newer_database",
+    )
 
 
 def _digest(text: str) -> str:

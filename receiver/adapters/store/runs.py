@@ -21,7 +21,7 @@ from receiver.domain.case import Case, read_case
 from receiver.domain.run import RunEvent, RunResult
 from receiver.errors import Conflict, Retry
 from receiver.identity import new_id
-from receiver.ports import Clearance
+from receiver.ports import Clearance, Lease
 
 SQL = load("runs")
 
@@ -29,8 +29,13 @@ SQL = load("runs")
 class PostgresRuns:
     """The Runs and Clearances ports on PostgreSQL."""
 
-    def __init__(self, pool: AsyncConnectionPool[Any]) -> None:
+    def __init__(self, pool: AsyncConnectionPool[Any], lease: Lease | None = None) -> None:
         self._pool = pool
+        self._lease = lease
+
+    def under(self, lease: Lease) -> PostgresRuns:
+        """The same for one case in hand: nothing is begun or asked for once its lease was lost."""
+        return PostgresRuns(self._pool, lease)
 
     async def ask_clearance(self, run: str, case: str) -> Clearance | None:
         """The fresh answer, or None while nobody has answered."""
@@ -66,15 +71,18 @@ class PostgresRuns:
                         if live >= most:
                             raise Retry(f"{live} rehearsals run, {most} is the limit", after_seconds=2)
                     values = {"id": attempt, "run": run, "case": case, "mode": mode, "instance": instance}
-                    await cursor.execute(SQL["begin"], values)
+                    await cursor.execute(SQL["begin"], values | {"fence": self._lease.fence if self._lease else None})
+                    if cursor.rowcount == 0:
+                        raise Conflict(f"beginning run {run}: its lease was lost")
             except psycopg.errors.UniqueViolation as error:
                 raise Conflict(f"beginning run {run}: it was begun before") from error
         return attempt
 
     async def record(self, attempt: str, events: Sequence[RunEvent]) -> None:
-        """Append; a number seen before is dropped."""
+        """Append; a number seen before is dropped. An attempt that ended by somebody else's word takes no more."""
         rows = [event.model_dump(mode="json") for event in events]
-        await self._rows("record", attempt=attempt, rows=json.dumps(rows, ensure_ascii=False))
+        if not await self._rows("record", attempt=attempt, rows=json.dumps(rows, ensure_ascii=False)):
+            raise Conflict(f"recording attempt {attempt}: it was ended by somebody else")
 
     async def finish(self, attempt: str, result: RunResult) -> None:
         """Record the end, once; a later word changes nothing."""
@@ -82,9 +90,9 @@ class PostgresRuns:
         await self._rows("finish", attempt=attempt, status=result.status, result=body)
 
     async def cancelled(self, attempt: str) -> bool:
-        """Whether a person asked to stop it; asking also shows that the run is alive."""
+        """Whether a person asked to stop it, or somebody else gave it up; asking also shows that the run is alive."""
         rows = await self._rows("touch", attempt=attempt)
-        return bool(rows and rows[0]["cancel_by"])
+        return not rows or bool(rows[0]["cancel_by"])
 
     async def attempt_of(self, run: str, mode: Literal["check", "run"]) -> tuple[str, RunResult | None] | None:
         """The last attempt of this run, and its result if it has one."""

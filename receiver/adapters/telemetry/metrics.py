@@ -57,8 +57,10 @@ class Snapshot:
         workers: Sequence[Mapping[str, Any]],
         slots: int,
         locks: int,
+        sites: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         self._cases, self._workers, self._slots, self._locks = cases, workers, slots, locks
+        self._sites = sites
 
     def fill(self, registry: CollectorRegistry) -> None:
         """One gauge per name."""
@@ -67,10 +69,8 @@ class Snapshot:
             cases.labels(row["kind"], row["outcome"] or "").set(row["count"])
         Gauge("gitmedic_proposals_open", "Proposal slots taken.", registry=registry).set(self._slots)
         Gauge("gitmedic_locks_held", "Locks held.", registry=registry).set(self._locks)
-        age = Gauge(
-            "gitmedic_worker_silent_seconds", "Seconds since a worker's last heartbeat.", ["worker", "roles"],
-            registry=registry,
-        )  # fmt: skip
+        fill_sites(registry, self._sites)
+        life = _Life(registry)
         steps = Gauge(
             "gitmedic_worker_steps",
             "Steps a worker took, by kind reached.",
@@ -85,12 +85,42 @@ class Snapshot:
         models = _Models(registry)
         for row in self._workers:
             models.fill(row["metrics"].get("planner") or {}, row["name"])
-            age.labels(row["name"], row["roles"]).set(row["silent_seconds"])
+            life.fill(row)
             for kind, count in row["metrics"].get("steps", {}).items():
                 steps.labels(row["name"], kind).set(count)
             if "embedder_up" in row["metrics"]:
                 embedder.labels(row["name"]).set(row["metrics"]["embedder_up"])
             errors.labels(row["name"]).set(row["metrics"].get("errors", 0))
+
+
+def fill_sites(registry: CollectorRegistry, sites: Sequence[Mapping[str, Any]]) -> None:
+    """Who serves each site; an alert on the second one says that nobody does."""
+    count = Gauge("gitmedic_site_executors", "Living executors that serve a site.", ["site"], registry=registry)
+    since = Gauge(
+        "gitmedic_site_unserved_seconds", "Seconds since a site had a living executor; 0 while it has one.", ["site"],
+        registry=registry,
+    )  # fmt: skip
+    for row in sites:
+        count.labels(row["name"]).set(row["executors"])
+        since.labels(row["name"]).set(row["unserved_seconds"])
+
+
+class _Life:
+    """Whether each worker lives, one row per role and site; an executor that names no site has an empty one."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        labels = ["worker", "role", "site"]
+        self._up = Gauge("gitmedic_worker_up", "Whether a worker lives.", labels, registry=registry)
+        self._silent = Gauge(
+            "gitmedic_worker_silent_seconds", "Seconds since a worker's last heartbeat.", labels, registry=registry
+        )
+
+    def fill(self, row: Mapping[str, Any]) -> None:
+        """One worker's rows."""
+        for role in row["roles"].split():
+            for site in (row["sites"] if role == "execute" else ()) or ("",):
+                self._up.labels(row["name"], role, site).set(int(row["lives"]))
+                self._silent.labels(row["name"], role, site).set(row["silent_seconds"])
 
 
 class _Models:

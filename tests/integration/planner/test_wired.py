@@ -11,6 +11,7 @@ import pytest
 from receiver.adapters.store.heartbeat import Heartbeats
 from receiver.adapters.store.pool import open_pool
 from receiver.adapters.store.purse import PostgresPurse
+from receiver.adapters.store.seats import Seats, Who
 from receiver.adapters.telemetry.metrics import Metrics, Snapshot
 from receiver.config import load
 from receiver.errors import Refused
@@ -60,7 +61,8 @@ async def test_the_whole_way_of_an_attempt(tmp_path: Path, database: str) -> Non
             ("c1", "rules", "moved_on", "", 0.0),
         ]  # fmt: skip
         beats = Heartbeats(pool)
-        await beats.beat("w1", "plan", "0", {"planner": planner.tally.view()})
+        seat = await Seats(pool).take(Who(name="w1", roles="plan"))
+        await seat.beat({"planner": planner.tally.view()})
         page = Metrics().render(Snapshot(**await beats.snapshot())).decode()
     for said in (
         'gitmedic_planner_attempts{model="claude-haiku-5-5",outcome="success",worker="w1"} 2.0',

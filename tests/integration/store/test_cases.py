@@ -287,7 +287,9 @@ async def test_a_run_begins_once(pool: Pool) -> None:
     await runs.finish(attempt, result.model_copy(update={"status": "failed"}))
     found = await runs.attempt_of(run, "run")
     assert found is not None and found[1] == result
-    assert await runs.cancelled(attempt) is False
+    assert await runs.cancelled(attempt) is True, "what somebody ended is stopped"
+    with pytest.raises(Conflict, match="ended by somebody else"):
+        await runs.record(attempt, [event.model_copy(update={"seq": 2})])
 
 
 @pytest.mark.anyio
@@ -328,7 +330,7 @@ async def test_an_instance_that_moved_or_fell_silent_starts_afresh(pool: Pool) -
     moved = await ledger.fresh_since()
     assert moved > since
     async with pool.connection() as connection:
-        await connection.execute("UPDATE installation SET alive_at = now() - interval '16 minutes'")
+        await connection.execute("UPDATE instances SET alive_at = now() - interval '16 minutes'")
     await ledger.appear("two")
     assert await ledger.fresh_since() > moved
     assert await ledger.paused() is None

@@ -68,6 +68,14 @@ def managed() -> Proposed:
     return changed(revision=REVISION.model_copy(update={"inventory": read_inventory({"inventory/hosts.yml": text})}))
 
 
+def apart() -> Proposed:
+    text = INVENTORY.replace(b"{site: home, match: ['instance=\"web1\"']}", b"{site: lab}")
+    seen = with_playbook(targets=PLAYBOOK.targets.model_copy(update={"max_hosts": 2}), scope="any")
+    inventory = read_inventory({"inventory/hosts.yml": text})
+    plan = PLAN.model_copy(update={"params": {"host": ["web1", "web2"], "service": "web"}})
+    return seen.model_copy(update={"plan": plan, "revision": seen.revision.model_copy(update={"inventory": inventory})})
+
+
 def _riskier(policy: bytes) -> Proposed:
     seen = with_playbook(risk=Risk.MEDIUM)
     return seen.model_copy(
@@ -91,6 +99,7 @@ def _riskier(policy: bytes) -> Proposed:
         (with_params(host="{{ x }}", service="web"), ["own_entity", "params", "targets"]),
         (with_params(service="web"), ["params", "targets"]),
         (managed(), ["managed"]),
+        (apart(), ["params", "one_site"]),
         (changed(mode=Mode.OBSERVE), ["mode"]),
         (with_policy(b"rules: [{name: x, match: 'alertname=\"WebDown\"', autonomy: observe}]\n"), ["mode"]),
         (dispatched("user:anna"), []),

@@ -1,11 +1,23 @@
 -- name: claim
--- The case row is the queue. `revived` says that the lease before ran out without a word.
-WITH next AS (
-    SELECT id, lease_until IS NOT NULL AS revived FROM cases
+-- The case row is the queue. `revived` says that the lease before ran out without a word. What touches hosts is taken
+-- by who serves their site: named, or, for an executor that names none, every site that no other living one names.
+-- A worker whose name another process took over takes nothing.
+WITH named AS (
+    SELECT array_agg(site) AS sites FROM workers, unnest(workers.sites) AS site
+    WHERE cardinality(%(sites)s::text[]) = 0
+      AND ended_at IS NULL AND alive_at > now() - make_interval(secs => %(silence)s)
+),
+next AS (
+    SELECT id, lease_until IS NOT NULL AS revived FROM cases, named
     WHERE role = ANY (%(roles)s) AND due_at <= now() AND (lease_until IS NULL OR lease_until < now())
+      AND (role <> 'execute' OR CASE WHEN cardinality(%(sites)s::text[]) = 0
+                                     THEN NOT coalesce(site = ANY (named.sites), false)
+                                     ELSE site = ANY (%(sites)s) END)
+      AND (%(seat)s::bigint IS NULL
+           OR EXISTS (SELECT FROM workers WHERE workers.name = %(worker)s AND workers.fence = %(seat)s))
     ORDER BY severity, due_at
     LIMIT 1
-    FOR UPDATE SKIP LOCKED
+    FOR UPDATE OF cases SKIP LOCKED
 )
 UPDATE cases SET lease_until = now() + make_interval(secs => %(seconds)s), worker = %(worker)s,
                  fence = fence + 1, woken = false
@@ -16,6 +28,9 @@ RETURNING cases.body, cases.fence, cases.lease_until, next.revived;
 UPDATE cases SET lease_until = now() + make_interval(secs => %(seconds)s)
 WHERE id = %(id)s AND fence = %(fence)s AND lease_until IS NOT NULL
 RETURNING lease_until;
+
+-- name: holds
+SELECT id FROM cases WHERE id = %(id)s AND fence = %(fence)s AND lease_until IS NOT NULL;
 
 -- name: save
 -- The next kind, its events and its due time in one statement; without the fence nothing happens.
@@ -63,8 +78,3 @@ told AS (
     SELECT id, events, 'case.waiting', 'system', %(why)s FROM waits WHERE is_news
 )
 SELECT is_news FROM waits;
-
--- name: next_due
--- Seconds until something is due for these roles; null when nothing is.
-SELECT extract(epoch FROM min(greatest(due_at, coalesce(lease_until, due_at))) - now()) AS seconds
-FROM cases WHERE role = ANY (%(roles)s) AND due_at IS NOT NULL;

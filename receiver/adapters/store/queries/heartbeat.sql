@@ -1,13 +1,18 @@
--- name: beat
-INSERT INTO workers (name, roles, version, metrics) VALUES (%(name)s, %(roles)s, %(version)s, %(metrics)s)
-ON CONFLICT (name) DO UPDATE SET metrics = excluded.metrics, alive_at = now();
-
--- name: forget_silent
-DELETE FROM workers WHERE alive_at < now() - interval '1 day';
-
 -- name: workers
-SELECT name, roles, version, metrics, extract(epoch FROM now() - alive_at)::float AS silent_seconds
-FROM workers ORDER BY name;
+-- Those that said goodbye are no matter after a day; silent ones are.
+SELECT name, roles, sites, version, host, pid, metrics, began_at, ended_at,
+       extract(epoch FROM now() - alive_at)::float AS silent_seconds,
+       ended_at IS NULL AND alive_at > now() - make_interval(secs => %(silence)s) AS lives
+FROM workers WHERE ended_at IS NULL OR ended_at > now() - interval '1 day'
+ORDER BY name;
+
+-- name: sites
+SELECT sites.name, coalesce(extract(epoch FROM now() - unserved_since), 0)::float AS unserved_seconds,
+       (SELECT count(*) FROM workers
+        WHERE 'execute' = ANY (string_to_array(roles, ' ')) AND ended_at IS NULL
+          AND alive_at > now() - make_interval(secs => %(silence)s)
+          AND (cardinality(workers.sites) = 0 OR sites.name = ANY (workers.sites))) AS executors
+FROM sites ORDER BY sites.name;
 
 -- name: case_counts
 SELECT kind, outcome, count(*) AS count FROM cases GROUP BY kind, outcome;

@@ -96,17 +96,12 @@ SELECT count(*) FILTER (WHERE outcome = 'fixed') AS fixed,
 FROM track_record WHERE alertname = %(alertname)s AND playbook = %(playbook)s;
 
 -- name: fresh_since
-SELECT since FROM installation;
+-- Of the instance that asks; of the youngest one for whoever has none.
+SELECT max(since) AS since FROM instances WHERE id = coalesce(%(id)s::text, id);
 
 -- name: appear
--- Another id, or a silence, begins a new life: what was approved before it needs a fresh approval.
-INSERT INTO installation AS known (id) VALUES (%(id)s)
-ON CONFLICT (only_one) DO UPDATE SET
-    id = excluded.id,
-    since = CASE WHEN known.id <> excluded.id
-                   OR known.alive_at < now() - make_interval(secs => %(silence)s)
-                 THEN now() ELSE known.since END,
-    alive_at = now();
+-- A new id, or a silence, begins a new life: what was approved before it needs a fresh approval.
+SELECT instance_appears(%(id)s, %(silence)s);
 
 -- name: turned_down
 SELECT max(at) AS at FROM turned_down

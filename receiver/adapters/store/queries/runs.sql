@@ -27,18 +27,26 @@ SELECT count(*) AS count FROM attempts
 WHERE mode = 'check' AND ended_at IS NULL AND alive_at > now() - interval '30 seconds';
 
 -- name: begin
-INSERT INTO attempts (id, run, case_id, mode, instance) VALUES (%(id)s, %(run)s, %(case)s, %(mode)s, %(instance)s);
+-- Only by who has the case in hand; `FOR SHARE`: nobody takes it away in this very moment.
+INSERT INTO attempts (id, run, case_id, mode, instance)
+SELECT %(id)s, %(run)s, held.id, %(mode)s, %(instance)s
+FROM (SELECT id FROM cases WHERE id = %(case)s AND fence = coalesce(%(fence)s::bigint, fence) FOR SHARE) AS held;
 
 -- name: touch
 UPDATE attempts SET alive_at = now() WHERE id = %(attempt)s AND ended_at IS NULL
 RETURNING cancel_by;
 
 -- name: record
-INSERT INTO run_events (attempt_id, seq, at, kind, host, task, text, diff, data)
-SELECT %(attempt)s, seq, at, kind, host, task, text, diff, data
-FROM jsonb_to_recordset(%(rows)s)
-    AS row (seq integer, at timestamptz, kind text, host text, task text, text text, diff text, data jsonb)
-ON CONFLICT DO NOTHING;
+-- Gives the attempt while it is open.
+WITH open AS (SELECT id FROM attempts WHERE id = %(attempt)s AND ended_at IS NULL),
+kept AS (
+    INSERT INTO run_events (attempt_id, seq, at, kind, host, task, text, diff, data)
+    SELECT open.id, seq, at, kind, host, task, text, diff, data
+    FROM open, jsonb_to_recordset(%(rows)s)
+        AS row (seq integer, at timestamptz, kind text, host text, task text, text text, diff text, data jsonb)
+    ON CONFLICT DO NOTHING
+)
+SELECT id FROM open;
 
 -- name: finish
 UPDATE attempts SET ended_at = now(), status = %(status)s, result = %(result)s

@@ -1,0 +1,159 @@
+"""Names of workers: one process has each, and whoever had it before is fenced off."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from psycopg_pool import AsyncConnectionPool
+
+from receiver.adapters.store.cases import PostgresCases
+from receiver.adapters.store.held import HeldLocks
+from receiver.adapters.store.locks import PostgresLocks
+from receiver.adapters.store.migrate import check_schema
+from receiver.adapters.store.runs import PostgresRuns
+from receiver.adapters.store.seats import Seat, Seats, Who
+from receiver.domain.run import RunEvent, RunResult
+from receiver.errors import Conflict, Refused
+from receiver.identity import new_id
+from receiver.ports import Lease
+from tests.fix_stores import BOTH, NOW
+from tests.integration.store.test_cases import case_ids
+
+Pool = AsyncConnectionPool[Any]
+pytestmark = pytest.mark.anyio
+HERE = Who(name="w", roles="execute", sites=("lab",))
+ELSEWHERE = dataclasses.replace(HERE, host="other", machine="another boot", pid=1)
+
+
+async def held(pool: Pool, seat: Seat) -> Lease:
+    """A case in the hands of this seat."""
+    await case_ids(pool, 1)
+    cases = PostgresCases(pool)
+    await cases.open_stored()
+    lease = await cases.claim(BOTH, seat.who.name, seat=seat.fence)
+    assert lease is not None
+    return lease
+
+
+async def silent(pool: Pool, seconds: float) -> None:
+    async with pool.connection() as connection:
+        await connection.execute("UPDATE workers SET alive_at = now() - make_interval(secs => %s)", (seconds,))
+
+
+async def test_a_second_of_one_name_is_refused_while_the_first_lives(pool: Pool) -> None:
+    seats = Seats(pool)
+    seat = await seats.take(HERE)
+    with pytest.raises(Refused, match="has this name and lives") as caught:
+        await seats.take(ELSEWHERE)
+    assert caught.value.reason == "name_taken" and "--name" in caught.value.next_step
+    await silent(pool, 44)
+    with pytest.raises(Refused):
+        await seats.take(ELSEWHERE)
+    await silent(pool, 46)
+    assert (await seats.take(ELSEWHERE)).fence > seat.fence
+
+
+async def test_who_lost_the_name_is_told_by_whom_and_writes_nothing(pool: Pool) -> None:
+    seats, cases = Seats(pool), PostgresCases(pool)
+    seat = await seats.take(HERE)
+    lease = await held(pool, seat)
+    await silent(pool, 60)
+    other = await seats.take(ELSEWHERE)
+    with pytest.raises(Refused, match="process 1 on other has it now") as caught:
+        await seat.beat({})
+    assert caught.value.reason == "seat_lost"
+    assert await cases.claim(BOTH, "w", seat=seat.fence) is None
+    assert await cases.renew(lease) is False
+    with pytest.raises(Conflict, match="lease was lost"):
+        await cases.save(lease, lease.case, [], role=BOTH[0])
+    assert await cases.put_off(lease, at=None, after_seconds=0, why="x") is False
+    await seat.leave()
+    await other.beat({"steps": {}})
+    assert await cases.claim(BOTH, "w", seat=other.fence) is not None, "what the first had is free at once"
+
+
+async def test_nothing_of_a_run_is_written_without_the_lease(pool: Pool) -> None:
+    seats, runs, locks = Seats(pool), PostgresRuns(pool), PostgresLocks(pool)
+    seat = await seats.take(HERE)
+    lease = await held(pool, seat)
+    mine, case, (run, other) = runs.under(lease), lease.case.id, (new_id(), new_id())
+    grip = HeldLocks(locks, PostgresCases(pool), lease)
+    assert await grip.take(run, case, ["host:a"]) is None
+    attempt = await mine.begin(run, case, "run", "i")
+    await silent(pool, 60)
+    await seats.take(ELSEWHERE)
+    for mode in ("run", "check"):
+        with pytest.raises(Conflict, match="lease was lost"):
+            await mine.begin(other, case, mode, "i")  # type: ignore[arg-type]
+    with pytest.raises(Conflict, match="lease was lost"):
+        await grip.take(run, case, ["host:b"])
+    await grip.free(run)
+    assert [row["name"] for row in await locks.all()] == ["host:a"], "whoever has the case now frees it"
+    # what it knows of its own attempt is heard once
+    await mine.record(attempt, [RunEvent(seq=0, at=NOW, kind="ok", text="late")])
+    late = RunResult(status="successful", started_at=NOW, ended_at=NOW)
+    await mine.finish(attempt, late)
+    await runs.finish(attempt, late.model_copy(update={"status": "interrupted"}))
+    assert (await runs.attempt_of(run, "run")) == (attempt, late)
+    with pytest.raises(Conflict, match="ended by somebody else"):
+        await mine.record(attempt, [RunEvent(seq=1, at=NOW, kind="ok", text="later")])
+
+
+async def test_a_killed_process_of_this_machine_leaves_its_name_at_once(pool: Pool) -> None:
+    seats = Seats(pool)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        who = dataclasses.replace(HERE, pid=process.pid)
+        first = await seats.take(who)
+        with pytest.raises(Refused, match="lives"):
+            await seats.take(HERE)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        assert (await seats.take(HERE)).fence > first.fence
+
+
+async def test_a_process_that_was_stopped_for_long_ends_itself(pool: Pool) -> None:
+    now = [100.0]
+    seat = await Seats(pool).take(HERE)
+    stopped = Seat(pool, HERE, seat.fence, clock=lambda: now[0])
+    now[0] += 44
+    await stopped.beat({})
+    now[0] += 46
+    with pytest.raises(Refused, match="stopped for 46 s") as caught:
+        await stopped.beat({})
+    assert caught.value.reason == "seat_lost"
+
+
+async def test_who_said_goodbye_is_no_hindrance(pool: Pool) -> None:
+    seats = Seats(pool)
+    seat = await seats.take(HERE)
+    await seat.leave()
+    assert (await seats.take(ELSEWHERE)).fence > seat.fence
+    assert (await seats.found("w") or {})["host"] == "other"
+    assert await seats.found("nobody") is None
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("INSERT INTO schema_migrations (name, sha256) VALUES ('9999_later.sql', '')", "newer_database"),
+        ("DELETE FROM schema_migrations WHERE name = (SELECT max(name) FROM schema_migrations)", "older_database"),
+        ("DROP TABLE schema_migrations", "older_database"),
+    ],
+)
+async def test_a_worker_of_another_version_than_the_database_refuses(pool: Pool, change: str, reason: str) -> None:
+    await check_schema(pool)
+    seat = await Seats(pool).take(HERE)
+    async with pool.connection() as connection:
+        await connection.execute(change)  # type: ignore[arg-type]
+    with pytest.raises(Refused) as caught:
+        await check_schema(pool)
+    assert caught.value.reason == reason and caught.value.next_step
+    if "schema_migrations (" in change:
+        with pytest.raises(Refused, match="9999_later"):
+            await seat.beat({})
