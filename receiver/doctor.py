@@ -53,15 +53,15 @@ async def programs(settings: Settings) -> list[Finding]:
 
 
 async def sandbox(settings: Settings) -> list[Finding]:
-    """The strongest rung of isolation that works here."""
+    """The strongest rung of isolation that works here, why no stronger one, and what it does not stop."""
     if not settings.data_dir.is_dir():
         return []
 
-    works, why = await AnsibleRunner(settings.runner, data_dir=settings.data_dir).probed()
-    if works:
-        return [_row("ok", "isolation", "bwrap")]
-    fix = "install bubblewrap, or allow `none` for a site in policy.yml: isolation.none_allowed"
-    return [_row("bad", "isolation", f"none: {why}", fix)]
+    found = await AnsibleRunner(settings.runner, data_dir=settings.data_dir).probed()
+    if found.rung != "none":
+        return [_row("ok", "isolation", found.words)]
+    fix = "docs/howto/isolation.md; or allow `none` for a site: isolation.none_allowed in policy.yml"
+    return [_row("bad", "isolation", found.words, fix)]
 
 
 async def files(settings: Settings) -> list[Finding]:

@@ -104,7 +104,7 @@ async def test_a_run_that_goes_well_and_its_events_in_order(place: Place) -> Non
     assert (result.status, result.rc, result.why) == ("successful", 0, "")
     assert result.stats["here"].ok == result.stats["here"].changed == 1
     assert [change.lower() for change in result.changes] == ["here: do it"]
-    assert result.isolation == job.isolation
+    assert result.isolation == ("bwrap" if job.isolation == "netns" else job.isolation)  # a local host: no gate
     assert result.started_at.tzinfo is not None
     assert result.started_at <= result.ended_at
     numbers = [event.seq for event in place.events]

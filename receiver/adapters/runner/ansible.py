@@ -11,23 +11,28 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from uuid import uuid4
 
 import structlog
 
 import receiver
+from receiver.adapters.runner import ladder
 from receiver.adapters.runner.agent import ssh_agent
-from receiver.adapters.runner.child import MARK, marked, sweep
-from receiver.adapters.runner.sandbox import JOB, bwrap_argv, probe, write_passwd
+from receiver.adapters.runner.gate import agent_door, network_gate
+from receiver.adapters.runner.groups import Groups, open_groups
+from receiver.adapters.runner.kin import MARK, sweep
+from receiver.adapters.runner.limits import exceeded, words
+from receiver.adapters.runner.sandbox import Cell, LandlockKind, command, give_to, seen_at, texts, write_passwd
 from receiver.adapters.runner.settings import RunnerSettings
-from receiver.domain.run import Job, RunEvent, RunResult
+from receiver.domain.run import Job, RunEvent, Rung, RunResult
 from receiver.errors import GitmedicError, Refused
 
 log = structlog.get_logger()
@@ -40,6 +45,26 @@ _BATCH_SECONDS, _BATCH_COUNT = 0.1, 100
 _LOOK_SECONDS = 0.5
 _LINE_BYTES = 4 << 20
 _MAX_DIFF = 200_000
+#: how long what was told to end may take
+_END_SECONDS = 3
+#: what bounded places beside the run's own directory may hold, and some room, before the kernel ends a process of it
+_ASIDE_MB = 192
+_BY_BWRAP = ("netns", "bwrap")
+_ENVIRONMENT = {
+    "PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1",
+    "PYTHONNOUSERSITE": "1", "PYTHONSAFEPATH": "1",
+    "PYTHONPATH": str(Path(receiver.__path__[0]).parent),  # the same package as ours, nothing beside it
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One run while it lives."""
+
+    job: Job
+    scratch: Path
+    mark: str
+    groups: Groups
 
 
 @dataclass
@@ -53,6 +78,12 @@ class _Seen:
     result: RunResult | None = None
     stderr: bytes = b""
     stopped: tuple[str, str] | None = None  #: status and reason
+    limit: str = ""  #: the key of the limit that it was over
+
+    def is_over(self, job: Job, key: str) -> None:
+        """It is to be ended for this limit."""
+        self.limit = key
+        self.stopped = ("timeout" if key == "timeout_seconds" else "failed", words(job, key))
 
 
 class AnsibleRunner:
@@ -61,73 +92,69 @@ class AnsibleRunner:
     def __init__(self, settings: RunnerSettings, *, data_dir: Path, keys: Mapping[str, Path] | None = None) -> None:
         self._scratch = settings.scratch or data_dir / "scratch"
         self._known_hosts = settings.known_hosts or data_dir / "known_hosts"
-        self._bwrap = settings.bwrap
+        self._settings = settings
         self._keys = dict(keys or {})
-        self._probed: tuple[bool, str] | None = None
+        self._found: ladder.Found | None = None
 
-    async def isolation(self) -> Literal["bwrap", "none"]:
+    async def isolation(self) -> Rung:
         """The strongest rung that works, probed once."""
-        return "bwrap" if (await self.probed())[0] else "none"
+        return (await self.probed()).rung
 
-    async def probed(self) -> tuple[bool, str]:
-        """Whether the sandbox works, and why not."""
-        if self._probed is None:
-            scratch = self._new_scratch()
-            try:
-                self._probed = await asyncio.to_thread(probe, self._bwrap, scratch)
-            finally:
-                shutil.rmtree(scratch, ignore_errors=True)
-        return self._probed
+    async def probed(self) -> ladder.Found:
+        """The rung, why no higher one, and what it does not stop."""
+        if self._found is None:
+            self._scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._found = await asyncio.to_thread(ladder.find, self._settings, self._scratch)
+        return self._found
 
     async def run(self, job: Job, record: RecordEvents, cancelled: Asked) -> RunResult:
         """Run one job; always answers, and leaves nothing."""
-        began = datetime.now(UTC)
+        began, mark = datetime.now(UTC), uuid4().hex
+        job = job.model_copy(update={"isolation": rung_of(job)})
+        kind = await self._kind(job)
         try:
-            scratch = self._new_scratch()
+            scratch = self._new_scratch(kind)
         except OSError as error:
             return _failed(job, began, f"making a directory for the run in {self._scratch}: {error.strerror}")
-        mark = uuid4().hex
+        groups = Groups()
         try:
             keys = self._keys_for(job)
-            seen_as = JOB if job.isolation == "bwrap" else None
+            groups = open_groups(mark, job.memory_mb + job.scratch_mb + _ASIDE_MB, job.processes)
+            cell = _cell(job, scratch, kind, mark, groups)
+            place = seen_at(job.isolation, cell)
+            seen_as = place if place != scratch or cell.uid is not None else None
             seconds = job.timeout_seconds + 60
-            async with ssh_agent(scratch, seen_as, job.hosts, keys, self._known_hosts, seconds) as agent:
-                argv = self._argv(job, scratch, agent)
-                return await self._child(job, argv, scratch, mark, record, cancelled, began)
+            async with (
+                ssh_agent(scratch, seen_as, job.hosts, keys, self._known_hosts, seconds) as agent,
+                _doors(job, cell, agent) as shown,
+            ):
+                argv = self._argv(job, shown)
+                return await self._child(_Run(job, scratch, mark, groups), argv, record, cancelled, began)
         except GitmedicError as error:
             return _failed(job, began, error.message)
         finally:
+            await asyncio.to_thread(groups.end)
             left = await asyncio.to_thread(sweep, mark)
             if left:
                 log.error("run.left_behind", pids=left)
             shutil.rmtree(scratch, ignore_errors=True)
 
     async def _child(
-        self,
-        job: Job,
-        argv: list[str],
-        scratch: Path,
-        mark: str,
-        record: RecordEvents,
-        cancelled: Asked,
-        began: datetime,
+        self, run: _Run, argv: list[str], record: RecordEvents, cancelled: Asked, began: datetime
     ) -> RunResult:
+        job = run.job
         process = await asyncio.create_subprocess_exec(
             *argv,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-            cwd=scratch, start_new_session=True, limit=_LINE_BYTES,
-            env={
-                "PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1",
-                "PYTHONNOUSERSITE": "1", "PYTHONSAFEPATH": "1", MARK: mark,
-                "PYTHONPATH": str(Path(receiver.__path__[0]).parent),  # the same package as ours, nothing beside it
-            },
+            cwd=run.scratch, start_new_session=True, limit=_LINE_BYTES,
+            env=_ENVIRONMENT | ({MARK: run.mark} if job.isolation in _BY_BWRAP else {}),  # the keeper has no mark
         )  # fmt: skip
         seen = _Seen()
         readers = [
-            asyncio.create_task(_read_events(process, seen, job.output_mb << 20)),
+            asyncio.create_task(_read_events(process, seen, job)),
             asyncio.create_task(_read_errors(process, seen)),
         ]
-        watch, over = asyncio.create_task(_watch(job, mark, seen, cancelled)), asyncio.Event()
+        watch, over = asyncio.create_task(_watch(run, process.pid, seen, cancelled)), asyncio.Event()
         flush = asyncio.create_task(_flush(seen, record, over))
         try:
             assert process.stdin is not None  # noqa: S101 - it was asked for
@@ -136,22 +163,25 @@ class AnsibleRunner:
         finally:
             watch.cancel()
             over.set()
-            await _end(process, mark)
+            await _end(process, run.mark)
             await asyncio.gather(*readers, watch, flush, return_exceptions=True)
+        if seen.result is None and seen.stopped is None and run.groups.ran_out_of_memory():
+            seen.is_over(job, "memory_mb")
         await _hand_on(seen, record)
         return _result(job, seen, began, process.returncode)
 
-    def _argv(self, job: Job, scratch: Path, agent: Path | None) -> list[str]:
-        program = [sys.executable, "-m", "receiver.adapters.runner.child"]
-        if job.isolation == "none":
-            return program
-        write_passwd(scratch)
-        local = [host for host in job.hosts if host.connection == "local"]
-        writable = [path for host in local for path in host.writable if Path(path).exists()]
-        sockets = [path for host in local for path in host.sockets if Path(path).exists()]
-        bwrap = shutil.which(self._bwrap) or self._bwrap
-        shut_in = bwrap_argv(bwrap, scratch, writable=writable, sockets=sockets, agent=agent)
-        return [*shut_in, *program]
+    def _argv(self, job: Job, cell: Cell) -> list[str]:
+        write_passwd(cell.scratch, seen_at(job.isolation, cell), cell.uid)
+        if cell.uid is not None:
+            give_to(cell.scratch, cell.uid)
+        shut_in = command(job.isolation, cell, shutil.which(self._settings.bwrap) or self._settings.bwrap)
+        return [*shut_in, sys.executable, "-m", "receiver.adapters.runner.child"]
+
+    async def _kind(self, job: Job) -> LandlockKind:
+        if job.isolation != "landlock":
+            return "same"
+        found = await self.probed()
+        return found.kind if found.rung == "landlock" else ladder.kinds()[0]
 
     def _keys_for(self, job: Job) -> list[Path]:
         missing = [name for name in job.credentials if name not in self._keys]
@@ -163,12 +193,54 @@ class AnsibleRunner:
             )
         return [self._keys[name] for name in job.credentials]
 
-    def _new_scratch(self) -> Path:
-        self._scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(prefix="run-", dir=self._scratch))
+    def _new_scratch(self, kind: LandlockKind) -> Path:
+        root = ladder.scratch_root(kind, self._scratch)
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix="run-", dir=root))
 
 
-async def _read_events(process: asyncio.subprocess.Process, seen: _Seen, most: int) -> None:
+def rung_of(job: Job) -> Rung:
+    """Without a network only where every target is reached by SSH, through the gate; else the rung below."""
+    is_remote = all(host.connection == "ssh" for host in job.hosts)
+    return "bwrap" if job.isolation == "netns" and not is_remote else job.isolation
+
+
+def _cell(job: Job, scratch: Path, kind: LandlockKind, mark: str, groups: Groups) -> Cell:
+    local = [host for host in job.hosts if host.connection == "local"]
+    writable = texts(path for host in local for path in host.writable)
+    sockets = texts(path for host in local for path in host.sockets)
+    is_own = bool(writable or sockets) and kind == "apart"  # what is declared belongs to the executor's own user
+    return Cell(
+        scratch=scratch,
+        writable=writable,
+        sockets=sockets,
+        ports=None if local else tuple(sorted({host.port for host in job.hosts})),
+        scratch_mb=job.scratch_mb,
+        processes=job.processes,
+        kind=kind,
+        uid=None if is_own else ladder.uid_for(kind),
+        environment={} if job.isolation in _BY_BWRAP else {MARK: mark},
+        cgroups=groups.doors,
+    )
+
+
+@contextlib.asynccontextmanager
+async def _doors(job: Job, cell: Cell, agent: Path | None) -> AsyncIterator[Cell]:
+    """The cell with what leads out of it: the agent, and the gate where there is no network."""
+    if agent is None:
+        yield cell
+    elif job.isolation == "netns":
+        allowed = frozenset((host.address, host.port) for host in job.hosts)
+        async with network_gate(cell.scratch, seen_at("netns", cell), allowed):
+            yield replace(cell, agent=agent)
+    elif cell.kind != "same":
+        async with agent_door(cell.scratch, agent, cell.uid):
+            yield cell
+    else:
+        yield replace(cell, agent=agent)
+
+
+async def _read_events(process: asyncio.subprocess.Process, seen: _Seen, job: Job) -> None:
     """Until the end of the stream; a line that is none of ours is passed over."""
     assert process.stdout is not None  # noqa: S101 - it was asked for
     while True:
@@ -180,12 +252,16 @@ async def _read_events(process: asyncio.subprocess.Process, seen: _Seen, most: i
         if not line:
             return
         seen.size += len(line)
-        if seen.size > most:
-            seen.stopped = ("failed", f"it wrote more than {most >> 20} MB")
+        if seen.size > job.output_mb << 20:
+            seen.is_over(job, "output_mb")
             return
         try:
-            _take(json.loads(line), seen)
-        except ValueError:
+            said = json.loads(line)
+            if said.get("limit"):
+                seen.is_over(job, said["limit"])
+                return
+            _take(said, seen)
+        except (ValueError, AttributeError, KeyError):
             log.warning("run.line_not_understood", size=len(line))
 
 
@@ -225,50 +301,47 @@ async def _hand_on(seen: _Seen, record: RecordEvents) -> None:
         seen.waiting = seen.waiting[len(batch) :]
 
 
-async def _watch(job: Job, mark: str, seen: _Seen, cancelled: Asked) -> None:
+async def _watch(run: _Run, root: int, seen: _Seen, cancelled: Asked) -> None:
     """Returns when the run must end: cancelled, out of time, or too large."""
+    job = run.job
     end = asyncio.get_running_loop().time() + job.timeout_seconds
     while True:
         await asyncio.sleep(_LOOK_SECONDS)
         if asyncio.get_running_loop().time() > end:
-            seen.stopped = ("timeout", f"it took longer than {job.timeout_seconds} s")
-            return
+            return seen.is_over(job, "timeout_seconds")
         try:
             if await cancelled():
                 seen.stopped = ("cancelled", "a person stopped it")
-                return
+                return None
         except GitmedicError as error:
             log.warning("run.cancel_unknown", error=error.message)
-        used = await asyncio.to_thread(_memory_mb, mark)
-        if used > job.memory_mb:
-            seen.stopped = ("failed", f"it used {used} MB of memory, {job.memory_mb} is its limit")
-            return
-
-
-def _memory_mb(mark: str) -> int:
-    """Proportional memory of all of the run's processes."""
-    total = 0
-    for pid in marked(mark):
-        try:
-            text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-        except OSError:
-            continue
-        total += next((int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:")), 0)
-    return total >> 10
+        key = await asyncio.to_thread(exceeded, job, root, run.mark, run.scratch)
+        if key:
+            return seen.is_over(job, key)
 
 
 async def _end(process: asyncio.subprocess.Process, mark: str) -> None:
-    """Everything of the run: the namespace goes with its first process, the mark finds the rest."""
+    """Everything of the run: the namespace goes with its first process, the keeper ends its children and is given
+    the time for it, the mark finds the rest."""
     if process.stdin is not None:
         process.stdin.close()
     if process.returncode is None:
         try:
             await asyncio.wait_for(process.wait(), 0.3)
         except TimeoutError:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, 9)
+            await _tell(process, signal.SIGTERM)
+            await _tell(process, signal.SIGKILL)
     await asyncio.to_thread(sweep, mark)
     await process.wait()
+
+
+async def _tell(process: asyncio.subprocess.Process, number: int) -> None:
+    """All of its group; and wait a little for the end."""
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), _END_SECONDS)
 
 
 def _result(job: Job, seen: _Seen, began: datetime, rc: int | None) -> RunResult:
@@ -282,7 +355,7 @@ def _result(job: Job, seen: _Seen, began: datetime, rc: int | None) -> RunResult
             rc = None  # a child that was told to end may end with 0, which is not the run's own word
         return RunResult.model_validate(
             {"status": status, "rc": rc, "why": why, "output": output, "diff": diff, "started_at": began,
-             "ended_at": ended, "isolation": job.isolation}
+             "ended_at": ended, "isolation": job.isolation, "limit": seen.limit}
         )  # fmt: skip
     # this machine's clock, not the child's word, says when it was over
     return seen.result.model_copy(update={"output": output, "diff": diff, "ended_at": datetime.now(UTC)})

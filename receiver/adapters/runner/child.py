@@ -15,16 +15,15 @@ import re
 import signal
 import sys
 import threading
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
 from receiver.adapters.runner.events import Reader
+from receiver.adapters.runner.kin import MARK, sweep
+from receiver.adapters.runner.limits import Fullness, cause, set_own, words
 from receiver.domain.run import Job, JobHost, RunResult
 
-#: the variable that marks every process of a run, so that none is overlooked
-MARK = "GITMEDIC_RUN"
 _PARAM = re.compile(r"[a-z][a-z0-9_]{0,40}", re.ASCII)
 _PLAIN = re.compile(r"[A-Za-z0-9._:/+-]*", re.ASCII)
 _UNTRUSTED = "_ANSIBLE_TEMPLAR_UNTRUSTED_TEMPLATE_BEHAVIOR"
@@ -38,6 +37,7 @@ def main() -> None:
     os.dup2(2, 1)  # whatever else prints goes to standard error
     job = Job.model_validate_json(sys.stdin.buffer.readline())
     threading.Thread(target=_lifeline, daemon=True).start()
+    set_own(job)
     base = Path.cwd()
     result = run(job, base, out)
     out.write(json.dumps({"result": result.model_dump(mode="json")}) + "\n")
@@ -52,6 +52,7 @@ def run(job: Job, base: Path, out: TextIO) -> RunResult:
     began = datetime.now(UTC)
     reader = Reader(check=job.mode == "check")
     handler = _writer(reader, out)
+    full = Fullness(job, base, lambda key: print(json.dumps({"limit": key}), file=out))
     try:
         home = materialise(job, base)
         done = ansible_runner.run(
@@ -71,10 +72,12 @@ def run(job: Job, base: Path, out: TextIO) -> RunResult:
     if skips.exists():
         reader.read_skips(skips.read_text("utf-8"))
     why = judge(job, status, reader)
+    limit = cause(job, why, was_full=full.was_full) if why else ""
     return RunResult(
         status="failed" if why else "successful",
         rc=rc,
-        why=why,
+        why=f"{words(job, limit)}: {why}" if limit else why,
+        limit=limit,
         stats=reader.stats,
         changes=tuple(reader.changes),
         not_previewable=tuple(dict.fromkeys(reader.not_previewable)),
@@ -233,39 +236,6 @@ def _lifeline() -> None:
         pass
     sweep(os.environ.get(MARK, ""))
     os.killpg(os.getpgrp(), signal.SIGKILL)
-
-
-def sweep(mark: str, *, seconds: float = 5.0) -> list[int]:
-    """Kill every process that carries the mark, but this one; gives those that would not die."""
-    if not mark:
-        return []
-    end = time.monotonic() + seconds
-    while True:
-        found = [pid for pid in marked(mark) if pid != os.getpid()]
-        for pid in found:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-            except PermissionError:
-                continue
-        if not found or time.monotonic() > end:
-            return found
-        time.sleep(0.02)
-
-
-def marked(mark: str) -> list[int]:
-    """Processes of this machine that were started with the mark in their environment, zombies left out."""
-    needle = f"{MARK}={mark}".encode()
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                if needle in (entry / "environ").read_bytes().split(b"\0"):
-                    found.append(int(entry.name))
-            except OSError:
-                continue
-    return found
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -18,3 +19,5 @@ class RunnerSettings(BaseModel):
     known_hosts: Path | None = None
     #: the sandbox program; a name is looked up on PATH
     bwrap: str = "bwrap"
+    #: this rung of isolation or nothing: netns, bwrap or landlock; empty = the strongest that works here
+    rung: Literal["", "netns", "bwrap", "landlock"] = ""

@@ -12,7 +12,7 @@ import textwrap
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 
@@ -23,7 +23,7 @@ from receiver.domain.run import Job, JobHost, RunEvent, RunResult
 from receiver.identity import new_id
 
 ROOT = Path(__file__).parents[3]
-RUNGS = ("bwrap", "none")
+RUNGS = ("bwrap", "landlock", "none")
 
 
 class Bench:
@@ -346,9 +346,9 @@ async def test_an_unknown_credential_is_refused(bench: Bench) -> None:
 
 @pytest.mark.anyio
 async def test_the_probe_finds_what_works(bench: Bench, tmp_path: Path) -> None:
-    found: Literal["bwrap", "none"] = await bench.runner.isolation()
-    assert found == "bwrap", await bench.runner.probed()
-    without = AnsibleRunner(RunnerSettings(bwrap=str(tmp_path / "no-such-program")), data_dir=tmp_path / "d")
+    assert await bench.runner.isolation() == "netns", await bench.runner.probed()
+    settings = RunnerSettings(bwrap=str(tmp_path / "no-such-program"), rung="bwrap")
+    without = AnsibleRunner(settings, data_dir=tmp_path / "d")
     assert await without.isolation() == "none"
-    assert "not installed" in (await without.probed())[1]
+    assert "not installed" in (await without.probed()).words
     assert shutil.which("bwrap") and ansible.MARK

@@ -82,13 +82,13 @@ async def run(tmp_path: Path, key: Key, known: Sequence[str], given: Job) -> tup
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("isolation", ["bwrap", "none"])
+@pytest.mark.parametrize("isolation", ["netns", "bwrap", "landlock", "none"])
 async def test_a_run_reaches_the_approved_hosts(tmp_path: Path, ssh_hosts: Start, isolation: str) -> None:
     key = Key(tmp_path)
     hosts = [ssh_hosts("one", key.public), ssh_hosts("two", key.public)]
     result, _ = await run(tmp_path, key, [host.known_line for host in hosts], job(hosts, isolation=isolation))
     assert result.status == "successful", result.why
-    assert set(result.stats) == {"one", "two"}
+    assert set(result.stats) == {"one", "two"} and result.isolation == isolation
 
 
 @pytest.mark.anyio
