@@ -32,6 +32,7 @@ from receiver.adapters.runner.kin import MARK, sweep
 from receiver.adapters.runner.limits import exceeded, words
 from receiver.adapters.runner.sandbox import Cell, LandlockKind, command, give_to, seen_at, texts, write_passwd
 from receiver.adapters.runner.settings import RunnerSettings
+from receiver.domain.lint import check_names
 from receiver.domain.run import Job, RunEvent, Rung, RunResult
 from receiver.errors import GitmedicError, Refused
 
@@ -118,6 +119,7 @@ class AnsibleRunner:
             return _failed(job, began, f"making a directory for the run in {self._scratch}: {error.strerror}")
         groups = Groups()
         try:
+            check_names(job.files)  # whoever made the job: what lies beside a playbook could run code of its own
             keys = self._keys_for(job)
             groups = open_groups(mark, job.memory_mb + job.scratch_mb + _ASIDE_MB, job.processes)
             cell = _cell(job, scratch, kind, mark, groups)

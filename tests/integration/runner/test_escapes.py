@@ -1,0 +1,174 @@
+"""Ways out of a run, tried by real runs: each works without isolation, and none on a rung that claims to stop it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from receiver.adapters.runner import escape, ladder
+from receiver.adapters.runner.ansible import AnsibleRunner
+from receiver.adapters.runner.keeper import landlock_version
+from receiver.adapters.runner.settings import RunnerSettings
+from receiver.domain.run import Job, JobHost, RunEvent, Rung, RunResult
+from receiver.identity import new_id
+from tests.machine import required
+
+pytestmark = pytest.mark.anyio
+PLAY = """
+- name: Escape
+  hosts: targets
+  gather_facts: false
+  tasks:
+    - name: Try
+      ansible.builtin.command:
+        argv: ["{{ ansible_python_interpreter }}", "-I", "-S", "{{ gm_program }}", "{{ gm_place }}"]
+"""
+IS_ROOT = os.geteuid() == 0
+#: the attempts that need root even where nothing shuts a run in
+AS_ROOT = {"shadow", "system", "mount", "module", "device", "privilege"}
+#: a kernel without modules has none to load
+NOT_HERE = {"module"} if not Path("/proc/modules").exists() else set()
+OPEN: dict[Rung, set[str]] = {"bwrap": {"network", "abstract_socket"}, "landlock": {"network"}}
+
+
+class Place:
+    """A runner, and decoys outside of its runs."""
+
+    def __init__(self, base: Path) -> None:
+        self.base = base
+        self.runner = AnsibleRunner(RunnerSettings(), data_dir=base / "data")
+        (base / "decoys").mkdir()
+        self.said: list[RunEvent] = []
+
+    async def run(self, rung: Rung, given: dict[str, Any], names: Sequence[str], **more: Any) -> RunResult:
+        program = str(Path(escape.__file__))
+        params = {"program": program, "place": json.dumps({**given, "attempts": list(names)})}
+        values: dict[str, Any] = {
+            "run_id": new_id(), "mode": "run", "playbook_id": "t", "files": {"playbook.yml": PLAY.encode()},
+            "hosts": (JobHost(name="here", connection="local"),), "params": params, "isolation": rung,
+            "timeout_seconds": 60,
+        }  # fmt: skip
+
+        async def record(events: Sequence[RunEvent]) -> None:
+            self.said.extend(events)
+
+        async def never() -> bool:
+            return False
+
+        return await self.runner.run(Job.model_validate(values | more), record, never)
+
+    async def attempts(self, rung: Rung, names: Sequence[str]) -> tuple[set[str], dict[str, Any]]:
+        """Those that worked, as seen from inside, and the decoys as they are afterwards, seen from outside."""
+        with ladder.decoys(self.base / "decoys") as given:
+            given |= {"own": str(self.base / "decoys"), "setuid": str(self.base / "decoys" / "cat"), "sleep": unique()}
+            shutil.copy("/bin/cat", given["setuid"])
+            Path(given["setuid"]).chmod(0o4755)
+            result = await self.run(rung, given, names)
+            assert result.status == "successful", result
+            (line,) = [event for event in self.said if event.task == "Try" and event.kind == "changed"]
+            made = {key for key in ("outside", "program") if Path(given[key]).exists()}
+            made |= {"system"} if Path("/usr/local", given["name"]).exists() else set()
+            left = Path("/tmp", given["name"])
+            made |= {"temporary"} if left.exists() else set()
+            left.unlink(missing_ok=True)
+            return set(json.loads(line.text)), {"made": made, "stays": running("sleep", given["sleep"])}
+
+
+def unique() -> str:
+    return str(100_000 + time.time_ns() % 1_000_000)
+
+
+def running(*words: str) -> list[int]:
+    """Processes of this machine with exactly this command line."""
+    wanted = b"\0".join(word.encode() for word in words) + b"\0"
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                found += [int(entry.name)] if (entry / "cmdline").read_bytes() == wanted else []
+            except OSError:
+                continue
+    return found
+
+
+def has(rung: Rung) -> None:
+    """Skips where the machine has no such rung; in CI bubblewrap is not missing."""
+    if rung == "landlock" and landlock_version() == 0:
+        pytest.skip("landlock is not in this kernel")
+    if rung in ("netns", "bwrap"):
+        required("bwrap")
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+async def test_every_attempt_works_without_isolation(place: Place) -> None:
+    worked, seen = await place.attempts("none", list(escape.ATTEMPTS))
+    wanted = set(escape.ATTEMPTS) - NOT_HERE - (set() if IS_ROOT else AS_ROOT)
+    assert wanted - worked == set()
+    assert seen["made"] == {"outside", "program", "temporary"} | ({"system"} if IS_ROOT else set())
+
+
+@pytest.mark.parametrize("rung", ["bwrap", "landlock"])
+async def test_what_a_rung_stops(place: Place, rung: Rung) -> None:
+    has(rung)
+    worked, seen = await place.attempts(rung, list(escape.ATTEMPTS))
+    # what was left in the run's own /tmp, and the process that stayed, are gone: seen from outside
+    open_to = OPEN[rung] if IS_ROOT or rung == "bwrap" else ladder._MAY_WORK[rung]
+    assert worked - {"temporary", "daemon"} <= open_to
+    assert OPEN[rung] <= worked, "what a rung does not stop is said: the page must not promise less than there is"
+    assert seen == {"made": set(), "stays": []}
+
+
+@pytest.mark.parametrize("rung", ["netns", "bwrap", "landlock"])
+def test_the_probe_agrees(tmp_path: Path, rung: Rung) -> None:
+    has(rung)
+    kind = ladder.kinds()[0] if rung == "landlock" else "same"
+    open_to, why = ladder.probe(rung, kind, "bwrap", tmp_path)
+    assert (set(open_to), why) == (OPEN.get(rung, set()), "") or (not IS_ROOT and not why)
+
+
+def test_a_rung_with_a_hole_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    has("bwrap")
+    monkeypatch.setitem(ladder._MAY_WORK, "bwrap", {"abstract_socket"})
+    open_to, why = ladder.probe("bwrap", "same", "bwrap", tmp_path)
+    assert open_to == () and "it did not stop a run that tried to connect to an address" in why
+
+
+def test_the_strongest_rung_that_holds_is_taken_and_the_others_are_explained(tmp_path: Path) -> None:
+    has("netns")
+    found = ladder.find(RunnerSettings(), tmp_path)
+    assert (found.rung, found.open, found.why_not, found.words) == ("netns", (), {}, "netns")
+    has("landlock")
+    lower = ladder.find(RunnerSettings(bwrap="no-such-program"), tmp_path)
+    assert lower.rung == "landlock"
+    assert "not netns: no-such-program is not installed: apt install bubblewrap" in lower.words
+    assert "does not stop: " in lower.words and "connect to an address" in lower.words
+    none = ladder.find(RunnerSettings(bwrap="no-such-program", rung="netns"), tmp_path)
+    assert none.rung == "none" and none.words.startswith("none. stops nothing. not netns: ")
+
+
+BESIDE = {
+    "ansible.cfg": "[defaults]\naction_plugins = ./action_plugins\n",
+    "action_plugins/debug.py": "raise SystemExit('in')",
+    "library/ping.py": "raise SystemExit('in')",
+    "collections/ansible_collections/a/b/plugins/modules/c.py": "",
+    "filter_plugins/x.py": "",
+}
+
+
+@pytest.mark.parametrize("name", BESIDE)
+async def test_what_lies_beside_a_playbook_is_refused(place: Place, name: str) -> None:
+    files = {"playbook.yml": PLAY.encode(), name: BESIDE[name].encode()}
+    result = await place.run("none", {}, [], files=files)
+    assert result.status == "failed" and f"{name!r} may not lie beside a playbook" in result.why, result
+    assert place.said == []

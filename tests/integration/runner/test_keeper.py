@@ -1,0 +1,140 @@
+"""The keeper of a run: what it shuts in, and that nothing of it outlives its end, whoever ends it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from receiver.adapters.runner import keeper
+from receiver.adapters.runner.sandbox import Cell, keeper_argv, landlock_paths
+
+PYTHON = [sys.executable, "-I", "-S", "-c"]
+#: another session, an empty environment, no parent
+STRAY = """
+import os, sys, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        os.execve("/bin/sleep", ["sleep", sys.argv[1]], {})
+    os._exit(0)
+os.wait()
+print("started", flush=True)
+time.sleep(float(sys.argv[2]))
+"""
+
+
+def sleepers(seconds: str) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                found += [int(entry.name)] if (entry / "cmdline").read_bytes() == f"sleep\0{seconds}\0".encode() else []
+            except OSError:
+                continue
+    return found
+
+
+def until(done: Callable[[], Any]) -> None:
+    end = time.monotonic() + 20
+    while not done():
+        assert time.monotonic() < end, "it did not come to that"
+        time.sleep(0.02)
+
+
+def unique() -> str:
+    return str(100_000 + time.time_ns() % 1_000_000)
+
+
+def cell(base: Path) -> Cell:
+    return Cell(scratch=base)
+
+
+def test_what_left_its_session_and_its_environment_ends_as_well(tmp_path: Path) -> None:
+    seconds = unique()
+    argv = keeper_argv(cell(tmp_path), landlock=False)
+    done = subprocess.run([*argv, *PYTHON, STRAY, seconds, "0"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "started\n"), done.stderr
+    assert sleepers(seconds) == []
+
+
+def test_told_to_stop_it_ends_all(tmp_path: Path) -> None:
+    seconds = unique()
+    argv = keeper_argv(cell(tmp_path), landlock=False)
+    with subprocess.Popen([*argv, *PYTHON, STRAY, seconds, "60"], stdout=subprocess.PIPE, text=True) as process:
+        until(lambda: sleepers(seconds))
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 128 + signal.SIGTERM
+    assert sleepers(seconds) == []
+
+
+def test_with_the_executor_ends_what_left_its_environment(tmp_path: Path) -> None:
+    seconds = unique()
+    script = """
+import subprocess, sys
+from pathlib import Path
+from receiver.adapters.runner.sandbox import Cell, keeper_argv
+subprocess.run([*keeper_argv(Cell(scratch=Path(sys.argv[1])), landlock=False), *sys.argv[2:]])
+"""
+    executor = subprocess.Popen([sys.executable, "-c", script, str(tmp_path), *PYTHON, STRAY, seconds, "60"])
+    try:
+        until(lambda: sleepers(seconds))
+    finally:
+        executor.kill()
+        executor.wait()
+    until(lambda: not sleepers(seconds))
+
+
+def test_the_exit_code_is_the_programs_and_what_fails_before_is_said(tmp_path: Path) -> None:
+    argv = keeper_argv(cell(tmp_path), landlock=False)
+    assert subprocess.run([*argv, *PYTHON, "raise SystemExit(7)"], check=False).returncode == 7
+    broken = subprocess.run([*argv, "/no/such/program"], capture_output=True, text=True, check=False)
+    assert broken.returncode == 125 and "shutting the run in: " in broken.stderr
+
+
+def test_no_capability_is_left(tmp_path: Path) -> None:
+    if keeper.landlock_version() == 0:
+        pytest.skip("landlock is not in this kernel")
+    show = "print(open('/proc/self/status').read())"
+    paths = {"/proc": "read", "/usr": "read"} | dict.fromkeys(landlock_paths(cell(tmp_path)), "read")
+    spec = json.loads(keeper_argv(cell(tmp_path), landlock=True)[-1])
+    spec["landlock"] = {"paths": paths, "ports": None}
+    argv = [*keeper_argv(cell(tmp_path), landlock=True)[:-1], json.dumps(spec)]
+    done = subprocess.run([*argv, *PYTHON, show], capture_output=True, text=True, check=False)
+    fields = dict(line.split(":\t", 1) for line in done.stdout.splitlines() if ":\t" in line)
+    assert (int(fields["CapEff"], 16), int(fields["CapPrm"], 16), fields["NoNewPrivs"]) == (0, 0, "1"), done.stderr
+    assert os.geteuid() != 0 or int(fields["CapBnd"], 16) == 0
+
+
+@pytest.mark.parametrize(
+    ("version", "file_right", "write_has"),
+    [
+        (1, keeper.EXECUTE | keeper.READ_FILE, 0),
+        (2, keeper.EXECUTE | keeper.READ_FILE, keeper.REFER),
+        (3, keeper.EXECUTE | keeper.READ_FILE, keeper.REFER | keeper.TRUNCATE),
+        (7, keeper.EXECUTE | keeper.READ_FILE, keeper.REFER | keeper.TRUNCATE),
+    ],
+)
+def test_the_rules_ask_for_what_the_kernel_knows(tmp_path: Path, version: int, file_right: int, write_has: int) -> None:
+    wanted = {"/etc/hosts": "read", "/usr": "read", str(tmp_path): "write", "/dev/null": "device", "/no/such": "read"}
+    rules = dict(keeper.rules_of(wanted, version))
+    assert "/no/such" not in rules and rules["/etc/hosts"] == file_right  # a file has no rights of folders
+    assert rules["/usr"] == keeper.READ
+    assert rules[str(tmp_path)] & (keeper.REFER | keeper.TRUNCATE) == write_has
+    assert rules[str(tmp_path)] & (keeper.MAKE_CHAR | keeper.MAKE_BLOCK) == 0  # no device node anywhere
+    assert bool(rules["/dev/null"] & keeper.IOCTL_DEV) == (version >= 5)
+
+
+def test_what_a_run_under_landlock_may_open(tmp_path: Path) -> None:
+    paths = landlock_paths(cell(tmp_path))
+    assert paths[str(tmp_path)] == "write" and paths["/usr"] == "read"
+    assert not {"/", "/proc", "/etc", "/run", "/tmp", "/var", "/home", "/root"} & set(paths)
+    assert [path for path, way in paths.items() if way == "write"] == [str(tmp_path)]
