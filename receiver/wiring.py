@@ -98,6 +98,7 @@ async def serve(settings: Settings) -> None:
             counted=_counter(metrics),
             sources=names,
             locks=store.locks.all,
+            queue=store.locks.waiting,
             checks=lambda: examine(settings, lambda: nullcontext(office.repo)),
             settings=lambda: explained(settings),
             preview=lambda body, source: previews(settings, office, body, source),

@@ -107,7 +107,8 @@ async def opened(database: str, tmp_path: Path) -> AsyncIterator[Door]:
             commit=GroupCommit(store.inbox), access=store.access, archive=store.archive, logs=store.archive,
             doors=office.doors, repo=office.repo, pulse=pulse, notices=Notices(office.repo, waiting),
             ready=store.heartbeats.ready, metrics=page,
-            counted=count, sources=("prom", "other"), locks=store.locks.all, settings=lambda: explained(settings, {}),
+            counted=count, sources=("prom", "other"), locks=store.locks.all, queue=store.locks.waiting,
+            settings=lambda: explained(settings, {}),
             preview=lambda body, source: previews(settings, office, body, source),
             checks=checks, repository=str(settings.repo.path),
         )  # fmt: skip

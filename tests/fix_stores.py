@@ -150,7 +150,7 @@ async def fake(request: pytest.FixtureRequest, stack: AsyncExitStack) -> Stores:
         ledger.why_paused = why
 
     return Stores(
-        cases=cases, desk=FakeDesk(clock, cases, runs), inbox=inbox, ledger=ledger, runs=runs, locks=FakeLocks(),
+        cases=cases, desk=FakeDesk(clock, cases, runs), inbox=inbox, ledger=ledger, runs=runs, locks=FakeLocks(cases),
         logs=logs, pulse=cases.pulse, archive=FakeArchive(cases, logs, inbox),
         access=access, deliveries=FakeDeliveries(clock, cases), pass_seconds=pass_seconds, invite=invite, give=give,
         revoke=revoke, pause=pause,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 import typer
@@ -11,6 +12,8 @@ from receiver.cli.exits import Code
 from receiver.cli.open import store
 from receiver.errors import Refused
 
+_TIME = re.compile(r"([1-9][0-9]{0,4})([smhd])", re.ASCII)
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 Host = Annotated[str, typer.Argument(metavar="HOST", help="A host of the inventory, or the name of a lock.")]
 
 
@@ -21,9 +24,12 @@ def register(app: typer.Typer) -> None:
     def lock(
         host: Annotated[str, typer.Argument(metavar="HOST", help="Without it: all locks.")] = "",
         reason: Annotated[str, typer.Option("--reason", help="Shown to whatever waits for it.")] = "",
+        for_: Annotated[
+            str, typer.Option("--for", metavar="TIME", help="Frees itself after so long: 30m, 2h, 1d.")
+        ] = "",
     ) -> None:
-        """Keep every run away from a host until `gitmedic unlock`; without a host, list the locks."""
-        run_async(_lock(host, reason) if host else _list())
+        """Keep every run away from a host until `gitmedic unlock`; without a host, list the locks and who waits."""
+        run_async(_lock(host, reason, _seconds(for_)) if host else _list())
 
     @command(app, "unlock")
     def unlock(host: Host) -> None:
@@ -45,23 +51,32 @@ def register(app: typer.Typer) -> None:
 
 async def _list() -> None:
     async with store() as opened:
-        rows = await opened.locks.all()
-    columns = ("name", "reason", "run", "case_id", "taken_at")
+        rows, queue = await opened.locks.all(), await opened.locks.waiting()
+    columns = ("name", "reason", "run", "case_id", "taken_at", "until")
     cells = [[row.get(one) for one in columns] for row in rows]
-    show({"items": rows, "next": None}, lambda: table(columns, cells))
+
+    def told() -> None:
+        table(columns, cells)
+        if queue:
+            line("")
+            waits = [[one["position"], one["reason"], one["since"], one["waits_for"]] for one in queue]
+            table(("position", "waits", "since", "because"), waits)
+
+    show({"items": rows, "queue": queue, "next": None}, told)
 
 
-async def _lock(host: str, reason: str) -> None:
+async def _lock(host: str, reason: str, seconds: float | None) -> None:
     from receiver.starter import os_user
 
     async with store() as opened:
         why = f"os:{os_user()}: {reason or 'no reason given'}"
-        taken = await opened.locks.hold(_name(host), why)
+        taken = await opened.locks.hold(_name(host), why, seconds=seconds)
         holders = {} if taken else {row["name"]: row["reason"] for row in await opened.locks.all()}
     if not taken:
         holder = holders.get(_name(host), "somebody, a moment ago")
         raise Refused(f"locking {host!r}: it is held by {holder}", next_step="gitmedic lock", reason="locked")
-    show({"schema": 1, "name": _name(host), "reason": why}, lambda: line(f"{host} is locked"))
+    said = {"schema": 1, "name": _name(host), "reason": why, "seconds": seconds}
+    show(said, lambda: line(f"{host} is locked" + (f" for {seconds:.0f} s" if seconds else "")))
 
 
 async def _unlock(host: str) -> None:
@@ -82,6 +97,16 @@ async def _pause(reason: str | None) -> Code:
     return Code.OK
 
 
+def _seconds(text: str) -> float | None:
+    """`90s`, `30m`, `2h` or `1d`; nothing: for good."""
+    if not text:
+        return None
+    found = _TIME.fullmatch(text)
+    if found is None:
+        raise Refused(f"reading --for {text!r:.40}: a number and s, m, h or d", next_step="--for 2h", reason="invalid")
+    return int(found[1]) * _UNITS[found[2]]
+
+
 def _name(host: str) -> str:
-    """A plain word is a host; `node:…`, `group:…` and the like are taken as they are."""
+    """A plain word is a host; `group:…` is taken as it is."""
     return host if ":" in host else f"host:{host}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-from receiver.domain.entity import Entity
 from receiver.domain.inventory import Host, Inventory
 from receiver.domain.playbook import Playbook
 from receiver.domain.run import Job, JobHost, Rung
@@ -43,15 +42,43 @@ def job_of(
     )
 
 
-def lock_names(playbook: Playbook, runfile: RunFile, entity: Entity | None) -> tuple[str, ...]:
-    """The named locks of a run: always its hosts, and what the playbook asks for besides."""
+def lock_names(playbook: Playbook, runfile: RunFile, inventory: Inventory) -> tuple[str, ...]:
+    """The named locks of a run: its hosts, their redundancy groups, and what the playbook asks for besides.
+
+    A thing has one lock, whoever asks for it: a change of a guest that locks its node keeps changes of the node away.
+    """
     names = {f"host:{target}" for target in runfile.targets}
-    for lock in playbook.locks:
-        if lock == "node" and entity and entity.node:
-            names.add(f"node:{entity.node}")
-        elif lock.startswith("group:"):
-            names.add(lock)
+    names |= {lock for lock in playbook.locks if lock.startswith("group:")}
+    for target in runfile.targets:
+        host = inventory.hosts.get(target)
+        if host is None:
+            continue
+        if host.group and playbook.effect == "change":
+            names.add(f"group:{host.group}")
+        for kind in playbook.locks:
+            names |= {f"host:{name}" for name in _around(host, kind, inventory)}
     return tuple(sorted(names))
+
+
+def _around(host: Host, kind: str, inventory: Inventory) -> set[str]:
+    """The names of what stands around a host: its node, its guests, the storage and the switches it hangs on."""
+    if kind == "node":
+        return {host.node} if host.node else set()
+    if kind == "guests":
+        return {one.name for one in inventory.hosts.values() if one.node == host.name}
+    if kind not in ("storage", "switch"):
+        return set()
+    found: set[str] = set()
+    seen, left = set(), [host.name]
+    while left:
+        one = inventory.hosts.get(left.pop())
+        if one is None or one.name in seen:
+            continue
+        seen.add(one.name)
+        if one.kind == kind:
+            found.add(one.name)
+        left += [*one.depends_on, *([one.node] if one.node else [])]
+    return found - {host.name}
 
 
 def _job_host(host: Host) -> JobHost:

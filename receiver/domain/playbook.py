@@ -27,6 +27,9 @@ from receiver.errors import Invalid
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,40}", re.ASCII)
 _EXPECT = re.compile(r"(==|!=|<=|>=|<|>) -?\d+(\.\d+)?", re.ASCII)
+#: what a run can keep others away from besides its hosts
+_LOCKS = ("host", "node", "guests", "storage", "switch")
+_GROUP = re.compile(r"group:[a-z0-9][a-z0-9_.-]{0,60}", re.ASCII)
 _TEMPLATE = re.compile(r"\{\{|\{%|\{#|\}\}|%\}")
 _NEXT = "gitmedic catalog lint"
 
@@ -160,6 +163,7 @@ def read_playbook(path: str, files: Mapping[str, bytes]) -> Playbook:
     if effect != playbook.effect:
         raise Invalid(f"effect: it says {playbook.effect}, its modules say {effect}", where=where, next_step=_NEXT)
     _check_schema(playbook, where)
+    _check_locks(playbook, where)
     check_handles(playbook, where)
     _check_verify(playbook, where)
     return playbook
@@ -216,6 +220,12 @@ def _check_schema(playbook: Playbook, where: str) -> None:
             raise Invalid(f"params.{name}: what names a thing is a string", where=where)
     if properties.get(playbook.targets.param, {}).get("x-kind") != "host":
         raise Invalid(f"targets.param: {playbook.targets.param!r} is no parameter of x-kind host", where=where)
+
+
+def _check_locks(playbook: Playbook, where: str) -> None:
+    for lock in playbook.locks:
+        if lock not in _LOCKS and not _GROUP.fullmatch(lock):
+            raise Invalid(f"locks: {lock!r:.60} is none of {', '.join(_LOCKS)} or group:NAME", where=where)
 
 
 def check_handles(playbook: Playbook, where: str) -> None:

@@ -216,10 +216,10 @@ class Clearances(Protocol):
 
 
 class Locks(Protocol):
-    """One change at a time per host, and whatever else a playbook names."""
+    """One change at a time per host, and whatever else a playbook names; whoever waits longest goes first."""
 
     async def take(self, run: str, case: str, names: Sequence[str], reason: str = "") -> str | None:
-        """Take all in one order, or none; None when taken, else who holds the first one and why."""
+        """Take all, or none and keep a place in the queue; None when taken, else whom it waits for and why."""
 
     async def free(self, run: str) -> None:
-        """Give back what this run holds."""
+        """Give back what this run holds, its place in the queue too; whoever can go now is due."""

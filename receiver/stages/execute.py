@@ -42,8 +42,9 @@ async def execute(case: Approved, *, grounds: Grounds, runner: Runner, locks: Lo
     if begun is not None:
         await locks.free(run)
         return await _pick_up(case, begun, grounds)
-    playbook = (await grounds.repo.revision(case.revision)).catalog.playbooks[case.runfile.playbook]
-    names = lock_names(playbook, case.runfile, case.entity)
+    revision = await grounds.repo.revision(case.revision)
+    playbook = revision.catalog.playbooks[case.runfile.playbook]
+    names = lock_names(playbook, case.runfile, revision.inventory)
     holder = await locks.take(run, case.id, names, reason=f"{playbook.id} in run {run}")
     if holder is not None:
         raise Retry(f"lock: {holder}", after_seconds=5)

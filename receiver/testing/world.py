@@ -29,7 +29,7 @@ class World:
         self.clock = FakeClock()
         self.cases = FakeCases(self.clock)
         self.ledger = FakeLedger(self.clock, self.cases)
-        self.runs, self.locks, self.repo = FakeRuns(self.cases), FakeLocks(), FakeRepo()
+        self.runs, self.locks, self.repo = FakeRuns(self.cases), FakeLocks(self.cases), FakeRepo()
         self.forge = FakeForge(self.repo, self.clock)
         self.proof, self.facts = FakeProof(), FakeFacts(self.clock)
         self.runner, self.notifier = FakeRunner(self.clock), FakeNotifier()

@@ -63,6 +63,7 @@ class Parts:
     counted: Callable[[int, Receipt | None, float], None]
     sources: tuple[str, ...]
     locks: Callable[[], Awaitable[list[dict[str, Any]]]]
+    queue: Callable[[], Awaitable[list[dict[str, Any]]]]  #: who waits for locks, in order
     checks: Callable[[], Awaitable[list[Finding]]]
     settings: Callable[[], list[dict[str, Any]]]  #: every setting with its value and where it comes from, no secret
     #: payload and source → what would be decided about each alert; touches nothing

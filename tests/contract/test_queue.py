@@ -209,3 +209,35 @@ async def test_a_lock_says_who_holds_it(stores: Stores) -> None:
     assert await stores.locks.take(second, case.id, ["host:a"]) is not None
     await stores.locks.free(first)
     assert await stores.locks.take(second, case.id, ["host:a"]) is None
+
+
+async def test_whoever_waits_longest_goes_first(stores: Stores, proposed: tuple[Proposed, Approved]) -> None:
+    for _ in range(3):
+        await stores.open()
+    cases = []
+    for lease in [await stores.claim() for _ in range(3)]:
+        runfile = proposed[1].runfile.model_copy(update={"run": new_id()})
+        cases.append(proposed[1].model_copy(update={"id": lease.case.id, "runfile": runfile}))
+        await stores.save(cases[-1], lease, role=Role.EXECUTE)
+    (first, second, third), holder = [(one.runfile.run, one.id) for one in cases], new_id()
+    assert await stores.locks.take(holder, first[1], ["host:a"]) is None
+    assert await stores.locks.take(*first, ["host:a", "host:b"], "one") is not None
+    said = await stores.locks.take(*second, ["host:b"], "two")
+    assert said is not None and "one of case" in said and "waits for host:b longer" in said
+    assert await stores.locks.take(*third, ["host:c"]) is None  # wants nothing that anybody waits for
+    await stores.locks.free(holder)
+    assert await stores.locks.take(*second, ["host:b"]) is not None
+    assert await stores.locks.take(*first, ["host:a", "host:b"]) is None
+    await stores.locks.free(first[0])
+    assert await stores.locks.take(*second, ["host:b"]) is None
+
+
+async def test_the_place_of_an_ended_case_is_nobodys(stores: Stores, proposed: tuple[Proposed, Approved]) -> None:
+    case, other = await stores.open(), new_id()
+    approved = proposed[1].model_copy(update={"id": case.id})
+    await stores.save(approved, role=Role.EXECUTE)
+    assert await stores.locks.take(other, case.id, ["host:a"]) is None
+    assert await stores.locks.take(approved.runfile.run, case.id, ["host:a", "host:b"]) is not None
+    assert await stores.locks.take(new_id(), case.id, ["host:b"]) is not None
+    await stores.save(approved.end(Outcome.CANCELLED, "over").become(Closed))
+    assert await stores.locks.take(new_id(), case.id, ["host:b"]) is None

@@ -65,7 +65,7 @@ async def fake(request: pytest.FixtureRequest, stack: AsyncExitStack) -> Place:
     clock = FakeClock()
     cases = FakeCases(clock)
     runs = FakeRuns(cases)
-    return Place(cases, cases, FakeLedger(clock, cases), runs, FakeLocks(), FakeDesk(clock, cases, runs))
+    return Place(cases, cases, FakeLedger(clock, cases), runs, FakeLocks(cases), FakeDesk(clock, cases, runs))
 
 
 MAKERS: list[Callable[[pytest.FixtureRequest, AsyncExitStack], Awaitable[Place]]] = [postgres, fake]

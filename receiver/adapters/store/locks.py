@@ -1,15 +1,17 @@
-"""One change at a time per host: named locks as rows, taken all or none, in one order (promise P8).
+"""One change at a time per host: named locks as rows, taken all or none, in the order of a queue (promise P8).
 
-Decides who goes first. A waiting run is told who holds the lock and why. `hold` and `release` are the same
-locks by a person's hand.
+Decides who goes first: whoever waits longest. A later run that wants what an earlier one waits for does not overtake
+it; one that wants other things goes on. A waiting run is told whom it waits for and why. `hold` and `release` are the
+same locks by a person's hand; one with an end frees itself, by the database's clock.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
-from psycopg import Rollback
+from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
@@ -26,51 +28,77 @@ class PostgresLocks:
         self._pool = pool
 
     async def take(self, run: str, case: str, names: Sequence[str], reason: str = "") -> str | None:
-        """None when all are ours (again), else who holds the first that is not."""
+        """None when all are ours (again), else whom it waits for; it has its place in the queue then."""
         wanted = sorted(set(names))
         values = {"run": run, "case": case, "names": wanted, "reason": reason or f"run {run}"}
         with translated("taking locks"):
-            async with self._pool.connection() as connection:
-                holder: str | None = None
-                async with connection.transaction():
-                    cursor = connection.cursor(row_factory=dict_row)
-                    await cursor.execute(SQL["take"], values)
-                    if len(await cursor.fetchall()) < len(wanted):
-                        await cursor.execute(SQL["holders"], values)
-                        rows = await cursor.fetchall()
-                        holder = _said(rows[0]) if rows else "another run, a moment ago"
-                        raise Rollback
-                return holder
+            async with self._pool.connection() as connection, connection.transaction():
+                for query in ("alone", "expire", "queue"):
+                    await _rows(connection, query, values)
+                if holders := await _rows(connection, "holders", values):
+                    return _held(holders[0])
+                if earlier := await _rows(connection, "earlier", values):
+                    return _waited_for(earlier[0])
+                await _rows(connection, "take", values)
+                return None
 
     async def free(self, run: str) -> None:
-        """Give back what this run holds, and wake who waits."""
-        await self._rows("free", run=run)
+        """Give back what this run holds, its place in the queue too, and wake who can go now."""
+        await self._freed(("free", "leave"), run=run)
 
-    async def hold(self, name: str, reason: str) -> bool:
-        """A person's lock; False when it is taken."""
-        return bool(await self._rows("hold", name=name, reason=reason))
+    async def hold(self, name: str, reason: str, *, seconds: float | None = None) -> bool:
+        """A person's lock, for so long; False when it is taken."""
+        with translated("locking by hand"):
+            async with self._pool.connection() as connection, connection.transaction():
+                for query in ("alone", "expire"):
+                    await _rows(connection, query, {})
+                return bool(await _rows(connection, "hold", {"name": name, "reason": reason, "seconds": seconds}))
 
     async def release(self, name: str) -> bool:
         """Take a person's lock back; False when there is none."""
-        return bool(await self._rows("release", name=name))
+        return bool(await self._freed(("release",), name=name))
 
     async def all(self) -> list[dict[str, Any]]:
         """Every lock with its holder."""
-        return await self._rows("all")
+        with translated("reading locks"):
+            async with self._pool.connection() as connection:
+                return await _rows(connection, "all", {})
+
+    async def waiting(self) -> list[dict[str, Any]]:
+        """Who waits, in order, and for whom."""
+        with translated("reading the queue of locks"):
+            async with self._pool.connection() as connection:
+                return await _rows(connection, "waiting", {})
 
     async def sweep(self) -> list[str]:
         """Remove what a crash left; gives the names."""
-        return [row["name"] for row in await self._rows("sweep")]
+        return await self._freed(("sweep", "sweep_queue"))
 
-    async def _rows(self, query: str, **values: Any) -> list[dict[str, Any]]:
-        with translated(f"{query} of locks"):
-            async with self._pool.connection() as connection:
-                cursor = connection.cursor(row_factory=dict_row)
-                await cursor.execute(SQL[query], values)
-                rows: list[dict[str, Any]] = await cursor.fetchall() if cursor.description else []
-                return rows
+    async def _freed(self, queries: Sequence[str], **values: Any) -> list[str]:
+        with translated(f"{queries[0]} of locks"):
+            async with self._pool.connection() as connection, connection.transaction():
+                await _rows(connection, "alone", {})
+                rows = [row for query in queries for row in await _rows(connection, query, values)]
+                names = sorted({name for row in rows for name in row["names"]})
+                if names:
+                    await _rows(connection, "wake", {"names": names})
+                return names
 
 
-def _said(row: dict[str, Any]) -> str:
+async def _rows(connection: AsyncConnection[Any], query: str, values: dict[str, Any]) -> list[dict[str, Any]]:
+    cursor = connection.cursor(row_factory=dict_row)
+    await cursor.execute(SQL[query], values)
+    rows: list[dict[str, Any]] = await cursor.fetchall() if cursor.description else []
+    return rows
+
+
+def _held(row: dict[str, Any]) -> str:
     where = f" of case {row['case_id']}" if row["case_id"] else ""
-    return f"{row['name']} is held by {row['reason']}{where} since {row['taken_at']:%H:%M:%S} UTC"
+    until: datetime | None = row["until"]
+    end = f", until {until:%Y-%m-%d %H:%M} UTC" if until else ""
+    return f"{row['name']} is held by {row['reason']}{where} since {row['taken_at']:%H:%M:%S} UTC{end}"
+
+
+def _waited_for(row: dict[str, Any]) -> str:
+    said = f"{row['reason']} of case {row['case_id']} waits for {row['name']} longer"
+    return f"{said}, since {row['since']:%H:%M:%S} UTC"

@@ -1,4 +1,4 @@
-"""The hosts of the adopted inventory: how they are reached, what is known, who holds their lock."""
+"""The hosts of the adopted inventory: how they are reached, what is known, who holds their lock and who waits."""
 
 from __future__ import annotations
 
@@ -28,6 +28,9 @@ def routes(parts: Parts) -> APIRouter:
             for name, host in sorted(inventory.hosts.items())
         ]
         others = [row for row in locks if row["name"].removeprefix("host:") not in inventory.hosts]
-        return page(request, "hosts.html", here="hosts", rows=rows, others=others, revision=revision.commit)
+        return page(
+            request, "hosts.html", here="hosts", rows=rows, others=others, queue=await parts.queue(),
+            revision=revision.commit,
+        )  # fmt: skip
 
     return router
