@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
+from receiver.domain.commands import only_looks
 from receiver.domain.document import read_yaml
 from receiver.errors import Invalid
 
@@ -113,7 +114,7 @@ def _check_task(task: Any, where: str) -> bool:
     module = modules[0]
     _check_module(module, task[module], place)
     _check_keys(task, place, module=module)
-    reads = module in READS or module in _INCLUDES or _is_reading_request(module, task[module])
+    reads = _only_reads(module, task[module], task)
     if task.get("check_mode") is not None and (task["check_mode"] is not False or not reads):
         raise Invalid(f"check_mode on {module}: only `false`, and only on what reads", where=place)
     return not reads
@@ -129,7 +130,7 @@ def _check_module(module: str, arguments: Any, place: str) -> None:
         raise Invalid("command takes `argv`, a list: words are then never split", where=place)
     if module in _INCLUDES:
         said = arguments.get("file") if isinstance(arguments, dict) else arguments
-        if not isinstance(said, str) or "{{" in said or ".." in said or said.startswith("/"):
+        if not isinstance(said, str) or "{{" in said or not _is_in_tasks(PurePosixPath(said)):
             raise Invalid(f"{module} takes the plain name of a file in tasks/", where=place)
 
 
@@ -169,6 +170,22 @@ def _texts(value: Any) -> Iterator[str]:
     elif isinstance(value, list):
         for inner in value:
             yield from _texts(inner)
+
+
+def _is_in_tasks(path: PurePosixPath) -> bool:
+    """In `tasks/`, whose files are read here, or beside the file that names it; nothing elsewhere holds tasks."""
+    return not path.is_absolute() and ".." not in path.parts and (len(path.parts) == 1 or path.parts[0] == "tasks")
+
+
+def _only_reads(module: str, arguments: Any, task: dict[str, Any]) -> bool:
+    """What it is given may make a reading module run something: programs of a folder, another search path."""
+    if task.get("environment"):
+        return False
+    if module == "ansible.builtin.setup":
+        return not (isinstance(arguments, dict) and "fact_path" in arguments)
+    if module == "ansible.builtin.command":
+        return not task.get("args") and only_looks(arguments)
+    return module in READS or module in _INCLUDES or _is_reading_request(module, arguments)
 
 
 def _is_reading_request(module: str, arguments: Any) -> bool:
