@@ -324,10 +324,14 @@ class FakeRuns:
     async def begin(
         self, run: str, case: str, mode: Literal["check", "run"], instance: str, *, most: int | None = None
     ) -> str:
-        """A run begins once."""
+        """A run begins once; a dry run that a crash cut short ends with the next of its run."""
         if mode == "run" and await self.attempt_of(run, "run"):
             raise Conflict(f"beginning run {run}: it was begun before")
-        live = [a for a in self.attempts.values() if a["mode"] == "check" and a["result"] is None]
+        dry = [a for a in self.attempts.values() if a["mode"] == "check" and a["result"] is None]
+        live = [a for a in dry if mode != "check" or a["run"] != run]
+        for one in (a for a in dry if a not in live):
+            now = self._cases.now()
+            one["result"] = RunResult(status="interrupted", why="cut short", started_at=now, ended_at=now)
         if most is not None and len(live) >= most:
             raise Retry(f"{len(live)} rehearsals run")
         attempt = new_id()

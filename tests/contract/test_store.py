@@ -144,6 +144,18 @@ async def test_a_run_begins_once_and_ends_once(place: Place) -> None:
     assert await place.runs.attempt_of(run, "run") == (attempt, result)
 
 
+async def test_a_dry_run_that_was_cut_short_ends_with_the_next_of_its_run(place: Place) -> None:
+    case, run = await place.open(), new_id()
+    first = await place.runs.begin(run, case.id, "check", "i", most=1)
+    second = await place.runs.begin(run, case.id, "check", "i", most=1)
+    assert first != second and await place.runs.attempt_of(run, "check") == (second, None)
+    late = RunResult(status="successful", started_at=NOW, ended_at=NOW)
+    await place.runs.finish(first, late)
+    await place.runs.finish(second, late.model_copy(update={"status": "failed"}))
+    found = await place.runs.attempt_of(run, "check")
+    assert found is not None and found[1].status == "failed"
+
+
 async def test_rehearsals_are_bounded(place: Place) -> None:
     case = await place.open()
     await place.runs.begin(new_id(), case.id, "check", "i", most=1)

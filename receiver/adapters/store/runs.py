@@ -24,6 +24,7 @@ from receiver.identity import new_id
 from receiver.ports import Clearance, Lease
 
 SQL = load("runs")
+_CUT_SHORT = "the executor died in the middle of the dry run; it is done again"
 
 
 class PostgresRuns:
@@ -58,12 +59,15 @@ class PostgresRuns:
     async def begin(
         self, run: str, case: str, mode: Literal["check", "run"], instance: str, *, most: int | None = None
     ) -> str:
-        """Record the beginning before there is a process; `most` bounds live rehearsals (rule S5)."""
+        """Record the beginning before there is a process; `most` bounds live rehearsals (rule S5). One that a crash cut
+        short ends with the next of its run."""
         attempt = new_id()
         with translated(f"beginning run {run}"):
             try:
                 async with self._pool.connection() as connection, connection.transaction():
                     cursor = connection.cursor(row_factory=dict_row)
+                    if mode == "check":
+                        await cursor.execute(SQL["interrupt_rehearsals"], {"run": run, "why": _CUT_SHORT})
                     if most is not None:
                         await cursor.execute(SQL["rehearsal_lock"])
                         await cursor.execute(SQL["live_rehearsals"])

@@ -184,6 +184,20 @@ async def test_a_lost_lease_cannot_write(pool: Pool) -> None:
 
 
 @pytest.mark.anyio
+async def test_what_a_crash_cut_short_ends_at_the_latest_with_its_case(pool: Pool) -> None:
+    await opened(pool, "A")
+    case = (await leased(PostgresCases(pool))).case
+    runs, run = PostgresRuns(pool), new_id()
+    first, second = [await runs.begin(run, case.id, "check", "i") for _ in range(2)]
+    begun = await rows(pool, "SELECT id::text, status, result->>'why' AS why FROM attempts ORDER BY begun_at")
+    assert [(one["id"], one["status"]) for one in begun] == [(first, "interrupted"), (second, None)]
+    assert "is done again" in begun[0]["why"]
+    await PostgresLedger(pool).learn(case.end(Outcome.EXPIRED, "nobody came").become(Closed))
+    _, result = await runs.attempt_of(run, "check") or ("", None)
+    assert result is not None and result.status == "interrupted" and result.started_at <= result.ended_at
+
+
+@pytest.mark.anyio
 async def test_a_lease_is_as_long_as_it_was_made(pool: Pool) -> None:
     await opened(pool, "A")
     short = PostgresCases(pool, lease_seconds=1)

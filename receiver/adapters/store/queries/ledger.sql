@@ -71,6 +71,13 @@ turned_down AS (
     WHERE %(is_turned_down)s
     ON CONFLICT (case_id) DO NOTHING
 ),
+cut_short AS (
+    -- its executor died, and nobody came back to it before the case was over
+    UPDATE attempts SET ended_at = now(), status = 'interrupted',
+        result = jsonb_build_object('status', 'interrupted', 'why', 'the executor died in the middle of it',
+                                    'started_at', begun_at, 'ended_at', now())
+    WHERE case_id = %(case)s AND ended_at IS NULL
+),
 freed AS (
     UPDATE proposal_slots SET freed_at = now() WHERE case_id = %(case)s AND freed_at IS NULL
     RETURNING case_id

@@ -26,6 +26,13 @@ SELECT pg_advisory_xact_lock(hashtext('gitmedic.rehearsals'));
 SELECT count(*) AS count FROM attempts
 WHERE mode = 'check' AND ended_at IS NULL AND alive_at > now() - interval '30 seconds';
 
+-- name: interrupt_rehearsals
+-- Cut short by a crash: whoever begins it anew holds the case, so nobody is at it any more.
+UPDATE attempts SET ended_at = now(), status = 'interrupted',
+    result = jsonb_build_object('status', 'interrupted', 'why', %(why)s::text, 'started_at', begun_at,
+                                'ended_at', now())
+WHERE run = %(run)s AND mode = 'check' AND ended_at IS NULL;
+
 -- name: begin
 -- Only by who has the case in hand; `FOR SHARE`: nobody takes it away in this very moment.
 INSERT INTO attempts (id, run, case_id, mode, instance)
