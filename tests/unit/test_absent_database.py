@@ -85,8 +85,8 @@ async def test_a_lease_outlives_a_moment_without_the_database(world: World, monk
 
     claim = world.cases.claim
 
-    async def short(*given: Any) -> Any:  # over before the two renewals that fail, were it not renewed
-        lease = await claim(*given)
+    async def short(*given: Any, **named: Any) -> Any:  # over before the two renewals that fail, were it not renewed
+        lease = await claim(*given, **named)
         # the database's clock is an hour ahead, or behind: of no matter
         until = datetime.now(UTC) - timedelta(hours=1)
         return lease and lease.model_copy(update={"until": until, "seconds": 0.3})
