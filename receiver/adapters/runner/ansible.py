@@ -54,8 +54,16 @@ _BY_BWRAP = ("netns", "bwrap")
 _ENVIRONMENT = {
     "PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1",
     "PYTHONNOUSERSITE": "1", "PYTHONSAFEPATH": "1",
-    "PYTHONPATH": str(Path(receiver.__path__[0]).parent),  # the same package as ours, nothing beside it
 }  # fmt: skip
+#: the same package as ours, from where it lies; what lies beside it need not be listed, and may not be
+_START = """
+import importlib.util, sys
+spec = importlib.util.spec_from_file_location("receiver", f"{sys.argv[1]}/__init__.py")
+sys.modules["receiver"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(sys.modules["receiver"])
+from receiver.adapters.runner.child import main
+main()
+"""
 
 
 @dataclass(frozen=True)
@@ -177,7 +185,7 @@ class AnsibleRunner:
         if cell.uid is not None:
             give_to(cell.scratch, cell.uid)
         shut_in = command(job.isolation, cell, shutil.which(self._settings.bwrap) or self._settings.bwrap)
-        return [*shut_in, sys.executable, "-m", "receiver.adapters.runner.child"]
+        return [*shut_in, sys.executable, "-c", _START, receiver.__path__[0]]
 
     async def _kind(self, job: Job) -> LandlockKind:
         if job.isolation != "landlock":

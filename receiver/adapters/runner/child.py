@@ -1,6 +1,6 @@
 """The child process of one run, inside its sandbox: the only importer of ansible_runner.
 
-    python -m receiver.adapters.runner.child     # one JSON job on standard input, events as JSON lines out
+    main()     # one JSON job on standard input, events as JSON lines out
 
 Decides how a job becomes files that Ansible reads. Every string of a parameter or a host variable is wrapped
 unsafe: Ansible templates raw extra vars and inventory values on the controller, so `{{ lookup("pipe", …) }}` in one
