@@ -25,7 +25,10 @@ async def dry_run(
     revision = await repo.revision(case.revision)
     playbook = revision.catalog.playbooks[case.runfile.playbook]
     files = await repo.files(case.revision, playbook.path)
-    job = job_of(case.runfile, playbook, revision.inventory, files, mode="check", isolation=isolation)
+    job = job_of(
+        case.runfile, playbook, revision.inventory, files,
+        mode="check", isolation=isolation, collections=revision.collections,
+    )  # fmt: skip
     most = revision.policy.limits.rehearsals
     attempt = await runs.begin(case.runfile.run, case.id, "check", instance, most=most)
     result = await runner.run(job, lambda events: runs.record(attempt, events), lambda: runs.cancelled(attempt))

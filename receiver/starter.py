@@ -26,6 +26,7 @@ from receiver.adapters.repo.git import OpsRepository
 from receiver.adapters.store.embedded import EmbeddedPostgres, dsn_of, explained
 from receiver.adapters.store.migrate import migrate
 from receiver.config import FILE, Settings
+from receiver.domain.collection import LOCK, read_collections
 from receiver.domain.inventory import read_inventory
 from receiver.domain.playbook import read_catalog
 from receiver.domain.policyfile import read_policy
@@ -73,6 +74,8 @@ def content() -> dict[str, bytes]:
             inside = path.relative_to(root)
             if path.is_file() and not path.is_symlink() and not _LEFT_OUT & set(inside.parts):
                 files[inside.as_posix()] = path.read_bytes()
+    if (root / LOCK).is_file():
+        files[LOCK] = (root / LOCK).read_bytes()
     return files
 
 
@@ -84,6 +87,7 @@ def starter_revision() -> Revision:
         catalog=read_catalog(files),
         inventory=read_inventory({name: data for name, data in files.items() if name.startswith("inventory/")}),
         policy=read_policy(first_policy(os_user())),
+        collections=read_collections(files.get(LOCK)),
         prompts={
             name.removeprefix("prompts/"): data.decode("utf-8", "replace")
             for name, data in files.items()

@@ -35,6 +35,19 @@ def register(app: typer.Typer) -> None:
         """Check playbooks, inventory and policy of a work tree as if they were to be put in force."""
         return int(_lint(folder))
 
+    @command(catalog, "lock")
+    def lock(
+        folder: Annotated[Path, typer.Argument(metavar="DIR", help="A work tree or a part of it.")] = Path(),
+        place: Annotated[
+            Path | None,
+            typer.Option(
+                "--from", metavar="DIR", help="Holds `ansible_collections`; else as [runner] collections says."
+            ),
+        ] = None,
+    ) -> None:
+        """Write collections.lock: the collections that its playbooks use, as they are installed here."""
+        _lock(folder, place)
+
 
 async def _list() -> None:
     async with office() as opened:
@@ -78,6 +91,30 @@ def _lint(folder: Path) -> Code:
     if not problems:
         say(f"{root}: nothing to say against it")
     return Code.FAILED if problems else Code.OK
+
+
+def _lock(folder: Path, place: Path | None) -> None:
+    from receiver.adapters.runner.collections import installed_in, lock_of
+    from receiver.cli.open import settings
+    from receiver.domain.collection import LOCK, read_collections, write_collections
+    from receiver.domain.playbook import read_catalog
+
+    root = _root(folder)
+    file = root / LOCK
+    before = read_collections(file.read_bytes() if file.is_file() else None)
+    used = {name for one in read_catalog(_files(root, "playbooks")).playbooks.values() for name in one.collections}
+    # what a role names is not read here: whatever is pinned already stays so
+    source = installed_in(place.expanduser().absolute() if place else settings().runner.collections)
+    found = lock_of(source, sorted(used | set(before.collections)))
+    if found != before:
+        file.write_bytes(write_collections(found))
+    items = [{"name": name, **one.model_dump(mode="json")} for name, one in sorted(found.collections.items())]
+    rows = [[one["name"], one["version"], one["sha256"][:12]] for one in items]
+    show(
+        {"schema": 1, "file": str(file), "changed": found != before, "collections": items},
+        lambda: table(("collection", "version", "sha256"), rows),
+    )
+    say(f"{file}: {'written; it takes effect when it is merged' if found != before else 'as it was'}")
 
 
 def _root(folder: Path) -> Path:

@@ -11,6 +11,7 @@ READING: frozenset[tuple[str, ...]] = frozenset(
     {
         ("systemctl", "list-units", "--state=failed", "--plain", "--no-legend", "--no-pager"),
         ("ss", "-Hlntu"),
+        ("vtysh", "-c", "show bgp neighbors json"),
         # nothing is downloaded, unpacked or locked: what an upgrade would do, by the lists that are there
         ("apt-get", "--simulate", "--quiet", "-o", "Debug::NoLocking=1", "upgrade"),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from receiver.domain.collection import Collections
 from receiver.domain.inventory import Host, Inventory
 from receiver.domain.playbook import Playbook
 from receiver.domain.run import Job, JobHost, Rung
@@ -27,6 +28,7 @@ def job_of(
     *,
     mode: Literal["check", "run"],
     isolation: Rung,
+    collections: Collections = Collections(),
 ) -> Job:
     """Exactly the run of the run file, as a dry run or for real."""
     return Job(
@@ -36,6 +38,7 @@ def job_of(
         files=files,
         hosts=job_hosts(inventory, runfile.targets),
         params=runfile.params,
+        collections=collections.needed({*playbook.collections, *collections.named_in(files.values())}),
         credentials=playbook.credentials,
         isolation=isolation,
         **playbook.limits.model_dump(),

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
+from receiver.domain.collection import collection_of
 from receiver.domain.commands import only_looks
 from receiver.domain.document import read_yaml
 from receiver.errors import Invalid
@@ -35,7 +36,9 @@ READS = frozenset(
         "assert", "fail", "debug", "find", "stat", "slurp", "setup", "gather_facts", "ping", "wait_for",
         "package_facts", "service_facts", "getent", "set_fact", "mount_facts", "validate_argument_spec", "pause",
     )
-)  # fmt: skip
+) | {
+    "community.docker.docker_container_info", "community.docker.docker_host_info", "community.proxmox.proxmox_vm_info",
+}  # fmt: skip
 #: modules that never belong into a vetted playbook, and why
 _REFUSED = {
     "add_host": "it adds hosts that nobody approved",
@@ -78,6 +81,22 @@ def check_tasks(files: Mapping[str, bytes], *, where: str) -> Literal["read", "c
         if name.startswith("tasks/"):
             changes |= _check_list(read_yaml(content, where=f"{where}/{name}"), f"{where}/{name}")
     return "change" if changes else "read"
+
+
+def collections_in(files: Mapping[str, bytes]) -> tuple[str, ...]:
+    """The collections of the modules that a checked playbook uses, but for what comes with ansible-core."""
+    plays = read_yaml(files["playbook.yml"], where="playbook.yml")
+    lists = [play.get(part) for play in plays for part in ("pre_tasks", "tasks", "post_tasks", "handlers")]
+    lists += [read_yaml(content, where=name) for name, content in files.items() if name.startswith("tasks/")]
+    names = {collection_of(module) for tasks in lists for module in _modules(tasks)}
+    return tuple(sorted(names - {""}))
+
+
+def _modules(tasks: Any) -> Iterator[str]:
+    for task in tasks or ():
+        yield from (key for key in task if key not in _TASK_KEYS)
+        for part in ("block", "rescue", "always"):
+            yield from _modules(task.get(part))
 
 
 def _check_play(play: Any, where: str) -> None:

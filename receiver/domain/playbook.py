@@ -18,7 +18,7 @@ from pydantic import Field, ValidationError
 
 from receiver.domain.condition import Condition
 from receiver.domain.document import read_mapping
-from receiver.domain.lint import check_names, check_tasks
+from receiver.domain.lint import check_names, check_tasks, collections_in
 from receiver.domain.matchers import Matchers
 from receiver.domain.outcome import Risk
 from receiver.domain.pick import Pick
@@ -96,6 +96,7 @@ class Playbook(Record):
     verify: tuple[VerifyQuery, ...] = ()
     publish_diff: bool = False
     quality: dict[str, str] = {}
+    collections: tuple[str, ...] = ()  #: of the modules used, computed
 
     @property
     def kinds(self) -> dict[str, str]:
@@ -146,7 +147,7 @@ def read_playbook(path: str, files: Mapping[str, bytes]) -> Playbook:
     plain = read_mapping(files["catalog.yml"], where=where)
     if plain.pop("schema", None) != 1:
         raise Invalid("schema must be 1", where=where, next_step=_NEXT)
-    given = {"id", "path"} & set(plain)
+    given = {"id", "path", "collections"} & set(plain)
     if given:
         raise Invalid(f"unknown key {given.pop()!r}", where=where, next_step=_NEXT)
     for key in ("publish_diff",):
@@ -162,6 +163,7 @@ def read_playbook(path: str, files: Mapping[str, bytes]) -> Playbook:
     effect = check_tasks(files, where=path)
     if effect != playbook.effect:
         raise Invalid(f"effect: it says {playbook.effect}, its modules say {effect}", where=where, next_step=_NEXT)
+    playbook = playbook.model_copy(update={"collections": collections_in(files)})
     _check_schema(playbook, where)
     _check_locks(playbook, where)
     check_handles(playbook, where)

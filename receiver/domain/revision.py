@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from receiver.domain.collection import Collections
 from receiver.domain.inventory import Inventory
 from receiver.domain.playbook import Catalog
 from receiver.domain.policyfile import Policy
@@ -17,6 +18,7 @@ class Revision(Record):
     catalog: Catalog
     inventory: Inventory
     policy: Policy
+    collections: Collections = Collections()
     prompts: dict[str, str] = {}  #: file name below `prompts/` → template
 
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict
 
+from receiver.domain.collection import Pinned
 from receiver.domain.record import Record
 
 #: how a run is shut in, strongest first; what each stops is found by a probe, not believed
@@ -40,6 +41,7 @@ class Job(Record):
     files: dict[str, bytes]  #: path below the playbook's folder → bytes, by allow-list from git
     hosts: tuple[JobHost, ...]
     params: dict[str, Any]  #: without the `gm_` prefix
+    collections: tuple[Pinned, ...] = ()  #: what it may load beside ansible-core; the executor compares the bytes
     credentials: tuple[str, ...] = ()  #: names; the executor resolves them
     isolation: Rung
     timeout_seconds: int = 120

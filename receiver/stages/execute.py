@@ -74,7 +74,10 @@ async def _locked(case: Approved, grounds: Grounds, runner: Runner, instance: st
     revision = await grounds.repo.revision(case.revision)
     playbook = revision.catalog.playbooks[case.runfile.playbook]
     files = await grounds.repo.files(case.revision, playbook.path)
-    job = job_of(case.runfile, playbook, revision.inventory, files, mode="run", isolation=isolation)
+    job = job_of(
+        case.runfile, playbook, revision.inventory, files,
+        mode="run", isolation=isolation, collections=revision.collections,
+    )  # fmt: skip
     return _ended(case, await _once(case, job, grounds, runner, instance), clearance)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import sha1
 
+from receiver.domain.collection import LOCK, read_collections
 from receiver.domain.forge import Account, Marks, Opening, Posture, PullRequest, Review, bot_account, person_account
 from receiver.domain.inventory import read_inventory
 from receiver.domain.landing import Brought, Landing, Trees
@@ -61,6 +62,7 @@ class FakeRepo:
             catalog=read_catalog({name: data for name, data in files.items() if name.startswith("playbooks/")}),
             inventory=read_inventory({name: data for name, data in files.items() if name.startswith("inventory/")}),
             policy=read_policy(files["policy.yml"]),
+            collections=read_collections(files.get(LOCK)),
             prompts=read_prompts(files),
         )
 

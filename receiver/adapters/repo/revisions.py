@@ -12,6 +12,7 @@ from receiver.adapters.repo import objects
 from receiver.adapters.repo.names import check_id, check_path
 from receiver.adapters.repo.objects import Entry
 from receiver.adapters.repo.process import Git
+from receiver.domain.collection import LOCK, read_collections
 from receiver.domain.inventory import read_inventory
 from receiver.domain.landing import Trees
 from receiver.domain.playbook import read_catalog
@@ -31,7 +32,7 @@ _DATA = ("templates", "files")
 
 def revision(git: Git, commit: str) -> Revision:
     """Catalog, inventory, policy and prompts at a commit; `Invalid` when they cannot be read."""
-    entries = objects.files(git, _content(git, commit), "playbooks", "inventory", "prompts", "policy.yml")
+    entries = objects.files(git, _content(git, commit), "playbooks", "inventory", "prompts", "policy.yml", LOCK)
     read = objects.read_files(
         git, entries, most=git.settings.max_revision_bytes, doing=f"reading revision {commit[:12]}"
     )
@@ -47,6 +48,7 @@ def revision(git: Git, commit: str) -> Revision:
         catalog=read_catalog({path: data for path, data in read.items() if path.startswith("playbooks/")}),
         inventory=read_inventory({path: data for path, data in read.items() if path.startswith("inventory/")}),
         policy=read_policy(policy),
+        collections=read_collections(read.get(LOCK)),
         prompts=read_prompts(read),
     )
 

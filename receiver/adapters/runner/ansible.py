@@ -26,6 +26,7 @@ import structlog
 import receiver
 from receiver.adapters.runner import ladder
 from receiver.adapters.runner.agent import ssh_agent
+from receiver.adapters.runner.collections import installed_in, provide
 from receiver.adapters.runner.gate import agent_door, network_gate
 from receiver.adapters.runner.groups import Groups, open_groups
 from receiver.adapters.runner.kin import MARK, sweep
@@ -102,6 +103,7 @@ class AnsibleRunner:
         self._scratch = settings.scratch or data_dir / "scratch"
         self._known_hosts = settings.known_hosts or data_dir / "known_hosts"
         self._settings = settings
+        self._collections = installed_in(settings.collections)
         self._keys = dict(keys or {})
         self._found: ladder.Found | None = None
 
@@ -129,6 +131,7 @@ class AnsibleRunner:
         try:
             check_names(job.files)  # whoever made the job: what lies beside a playbook could run code of its own
             keys = self._keys_for(job)
+            await asyncio.to_thread(provide, job.collections, self._collections, scratch / "collections")
             groups = open_groups(mark, job.memory_mb + job.scratch_mb + _ASIDE_MB, job.processes)
             cell = _cell(job, scratch, kind, mark, groups)
             place = seen_at(job.isolation, cell)

@@ -109,7 +109,7 @@ def materialise(job: Job, base: Path) -> Path:
     home = base / "pdd"
     for folder in ("project", "inventory", "env"):
         (home / folder).mkdir(parents=True)
-    for folder in ("home", "tmp", "collections"):
+    for folder in ("home", "tmp"):
         (base / folder).mkdir()
     for name, content in job.files.items():
         target = (home / "project" / name).resolve()
@@ -197,6 +197,8 @@ def environment(base: Path) -> dict[str, str]:
         "ANSIBLE_CALLBACK_PLUGINS": str(Path(__file__).parent / "callbacks"),
         "GITMEDIC_SKIPS": str(base / "skips"),
         "ANSIBLE_COLLECTIONS_PATH": str(base / "collections"),
+        # else Ansible also loads what lies beside its own program, which nobody merged
+        "ANSIBLE_COLLECTIONS_SCAN_SYS_PATH": "False",
         "ANSIBLE_INVENTORY_ENABLED": "yaml",
         "ANSIBLE_NOCOLOR": "1",
         "ANSIBLE_HOST_KEY_CHECKING": "True",

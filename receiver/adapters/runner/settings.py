@@ -17,6 +17,8 @@ class RunnerSettings(BaseModel):
     scratch: Path | None = None
     #: host keys that are believed, in OpenSSH's format; empty = `<data-dir>/known_hosts`
     known_hosts: Path | None = None
+    #: holds `ansible_collections`, of which runs get what `collections.lock` pins; empty = this program's environment
+    collections: Path | None = None
     #: the sandbox program; a name is looked up on PATH
     bwrap: str = "bwrap"
     #: this rung of isolation or nothing: netns, bwrap or landlock; empty = the strongest that works here
