@@ -23,6 +23,17 @@ def required(program: str) -> str:
     return found
 
 
+def collections() -> Path:
+    """Where the unpacked Ansible collections are; missing ones fail with CI=true, else the test is skipped."""
+    place = Path(__file__).parents[1] / ".tools" / "collections"
+    if not (place / "prepared").is_file():
+        message = "the Ansible collections are not here: make test unpacks them"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    return place
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -6,68 +6,14 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from receiver.adapters.runner.ansible import AnsibleRunner
-from receiver.adapters.runner.settings import RunnerSettings
-from receiver.domain.inventory import read_inventory
-from receiver.domain.job import job_of
-from receiver.domain.playbook import Playbook, read_catalog
-from receiver.domain.run import RunEvent, RunResult
-from receiver.domain.runfile import Pins, RunFile
-from receiver.identity import new_id
 from tests.fix_sshd import SshHost
 from tests.machine import required
-
-ROOT = Path(__file__).parents[2]
-FILES = {str(p.relative_to(ROOT)): p.read_bytes() for p in (ROOT / "playbooks").rglob("*") if p.is_file()}
-CATALOG = read_catalog(FILES).playbooks
-
-
-class Stage:
-    """Runs shipped playbooks as the product would."""
-
-    def __init__(self, place: Path) -> None:
-        self.place = place
-        self.keys: dict[str, Path] = {}
-        self.hosts: dict[str, Any] = {}
-        (place / "data").mkdir()
-
-    def local(self, facts: dict[str, str], **local: list[str]) -> None:
-        self.hosts["here"] = {
-            "ansible_connection": "local", "gitmedic_facts": facts, "gitmedic": {"local": local},
-        }  # fmt: skip
-
-    async def run(self, id: str, mode: str = "run", host: str = "here", **params: str) -> RunResult:
-        playbook: Playbook = CATALOG[id]
-        inventory = read_inventory({"inventory/hosts.yml": str({"all": {"hosts": self.hosts}}).encode()})
-        runfile = RunFile.model_validate(
-            {
-                "run": new_id(), "playbook": id, "targets": (host,), "params": {"host": host, **params},
-                "revision": "c" * 40, "pins": Pins(playbook="d" * 40, roles="", collections="", targets="e" * 64),
-                "case": new_id(), "reason": "test", "requested_by": "system", "expires_at": "2030-01-01T00:00:00Z",
-            }
-        )  # fmt: skip
-        inside = {
-            name.removeprefix(f"{playbook.path}/"): data
-            for name, data in FILES.items()
-            if name.startswith(f"{playbook.path}/") and name.endswith("playbook.yml")
-        }
-        runner = AnsibleRunner(RunnerSettings(), data_dir=self.place / "data", keys=self.keys)
-        isolation = await runner.isolation()
-        job = job_of(runfile, playbook, inventory, inside, mode=mode, isolation=isolation)  # type: ignore[arg-type]
-
-        async def record(events: Sequence[RunEvent]) -> None:
-            return
-
-        async def never() -> bool:
-            return False
-
-        return await runner.run(job, record, never)
+from tests.playbooks.stage import CATALOG, ROOT, Stage
 
 
 @pytest.fixture
@@ -164,7 +110,7 @@ async def test_path_cleanup_over_ssh(stage: Stage, ssh_hosts: Callable[[str, str
 
 
 def test_every_playbook_has_a_test_here() -> None:
-    text = Path(__file__).read_text()
+    text = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
     assert [id for id in CATALOG if f'"{id}"' not in text] == []
 
 
