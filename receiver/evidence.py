@@ -6,10 +6,13 @@ by the executor (git and the database only: it trusts neither the forge nor the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from receiver.domain.approval import Merge
-from receiver.domain.case import Approved, Proposed
+from receiver.domain.case import Approved, Executed, Proposed
+from receiver.domain.entity import entity_of
 from receiver.domain.forge import Account, Posture, PullRequest
 from receiver.domain.inventory import targets_digest
 from receiver.domain.job import job_hosts
@@ -18,12 +21,12 @@ from receiver.domain.outcome import Risk
 from receiver.domain.place import Routing
 from receiver.domain.playbook import Playbook
 from receiver.domain.policyfile import Policy
-from receiver.domain.proof import Confirmation, Reading
+from receiver.domain.proof import Check, Confirmation, Reading
 from receiver.domain.quorum import approval_text, merged_at, person_of
 from receiver.domain.revision import Revision
 from receiver.domain.runfile import Pins
 from receiver.errors import Invalid, Refused
-from receiver.ports import Branches, Gate, Ledger, Repo, Runs, Signatures
+from receiver.ports import Branches, Gate, Ledger, Proof, Repo, Runs, Signatures
 
 
 @dataclass(frozen=True)
@@ -129,6 +132,25 @@ class Grounds:
         return tuple(
             sorted({name for name, one in given if await self.signatures.is_by(text, one, keys.get(name, ()))})
         )
+
+
+async def checks_of(
+    case: Approved | Executed, hosts: Sequence[str], *, proof: Proof, repo: Repo, newer_than: datetime
+) -> tuple[Check, ...]:
+    """The playbook's verify queries, asked for each of these hosts by itself."""
+    revision = await repo.revision(case.revision)
+    playbook, params = revision.catalog.playbooks[case.runfile.playbook], case.runfile.params
+    about = [(case.entity, params)] if case.entity is not None else []
+    if case.entity is None or len(case.runfile.targets) > 1:
+        known, param = revision.inventory.hosts, playbook.targets.param
+        about = [(entity_of(known[name]), {**params, param: name}) for name in hosts]
+    return tuple(
+        [
+            await proof.check(case.alert, query, asked, entity, revision.inventory, newer_than=newer_than)
+            for entity, asked in about
+            for query in playbook.verify
+        ]
+    )
 
 
 async def pins_of(repo: Repo, revision: Revision, playbook: Playbook, targets: tuple[str, ...]) -> Pins:

@@ -48,9 +48,10 @@ from receiver.ports import (
     Runner,
     Runs,
     Signatures,
+    Steps,
 )
 from receiver.stages.approve import approve
-from receiver.stages.clear import clear
+from receiver.stages.clear import clear, clear_step
 from receiver.stages.execute import execute
 from receiver.stages.guard import guard
 from receiver.stages.investigate import investigate
@@ -71,6 +72,7 @@ class Ports:
     chronicle: Chronicle
     gate: Gate
     runs: Runs
+    steps: Steps
     locks: Locks
     repo: Repo
     places: Places
@@ -118,7 +120,9 @@ async def advance(case: Case, p: Ports) -> Case:  # noqa: C901 - one line per ki
             return await approve(case, grounds=p.grounds(at), forge=at.forge, hosting=at.hosting, proof=p.proof)
         case Approved():
             at = p.places.of(case.proposal)
-            return await execute(case, grounds=p.grounds(at), runner=p.runner, locks=p.locks, instance=p.instance)
+            return await execute(
+                case, grounds=p.grounds(at), steps=p.steps, runner=p.runner, locks=p.locks, instance=p.instance
+            )
         case Executed():
             return await verify(case, proof=p.proof, repo=p.repo, clock=p.clock)
         case Verified() | Ended():
@@ -131,7 +135,9 @@ async def advance(case: Case, p: Ports) -> Case:  # noqa: C901 - one line per ki
 
 
 async def clearance(case: Approved, p: Ports) -> Clearance:
-    """Role plan's word for the executor that asks."""
+    """Role plan's word for the executor that asks: for the beginning, and between two hosts of a run."""
+    if done := await p.steps.steps(case.runfile.run):
+        return await clear_step(case, done[-1], repo=p.repo, gate=p.gate, proof=p.proof)
     at = p.places.of(case.proposal)
     return await clear(case, grounds=p.grounds(at), forge=at.forge, hosting=at.hosting, proof=p.proof)
 

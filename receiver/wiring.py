@@ -190,6 +190,7 @@ def _ports(
         chronicle=store.ledger,
         gate=store.ledger,
         runs=store.runs,
+        steps=store.runs,
         locks=store.locks,
         repo=office.repo,
         places=office.places,

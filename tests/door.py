@@ -157,7 +157,8 @@ async def proposed(door: Door, **labels: str) -> Proposed:
     proof = FakeProof()
     proof.verdict = Verdict.STILL_FIRING
     ports = Ports(
-        clock=clock, ledger=store.ledger, chronicle=store.ledger, gate=store.ledger, runs=store.runs, locks=store.locks,
+        clock=clock, ledger=store.ledger, chronicle=store.ledger, gate=store.ledger, runs=store.runs, steps=store.runs,
+        locks=store.locks,
         repo=door.office.repo, places=door.office.places,
         signatures=FakeSignatures(), proof=proof,
         facts=FakeFacts(clock), memory=store.memory, planner=RulesPlanner(),

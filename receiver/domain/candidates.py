@@ -128,6 +128,8 @@ def _asked(question: Question) -> Iterable[str]:
 def _why_not(question: Question, playbook: Playbook) -> str | None:
     if playbook.risk is Risk.CRITICAL:
         return "a critical playbook is never offered to a model"
+    if playbook.takes_hosts:
+        return "a playbook for several hosts is never offered to a model"
     cap = risk_cap(question, playbook)
     if playbook.risk.rank > cap.rank:
         return f"risk {playbook.risk} is above {cap}, the cap for this alert"

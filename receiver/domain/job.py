@@ -29,14 +29,15 @@ def job_of(
     mode: Literal["check", "run"],
     isolation: Rung,
     collections: Collections = Collections(),
+    hosts: tuple[str, ...] | None = None,
 ) -> Job:
-    """Exactly the run of the run file, as a dry run or for real."""
+    """Exactly the run of the run file, as a dry run or for real; one step of it sees only its own hosts."""
     return Job(
         run_id=runfile.run,
         mode=mode,
         playbook_id=playbook.id,
         files=files,
-        hosts=job_hosts(inventory, runfile.targets),
+        hosts=job_hosts(inventory, runfile.targets if hosts is None else hosts),
         params=runfile.params,
         collections=collections.needed({*playbook.collections, *collections.named_in(files.values())}),
         credentials=playbook.credentials,

@@ -104,6 +104,12 @@ class Playbook(Record):
         properties: dict[str, dict[str, Any]] = self.params.get("properties", {})
         return {name: str(schema["x-kind"]) for name, schema in properties.items() if "x-kind" in schema}
 
+    @property
+    def takes_hosts(self) -> bool:
+        """Whether its targets are a list of hosts."""
+        properties: dict[str, dict[str, Any]] = self.params.get("properties", {})
+        return properties.get(self.targets.param, {}).get("type") == "array"
+
     def fillers(self, param: str) -> tuple[str, ...]:
         """Kinds of facts that may fill a parameter that names a thing: its own, and those that a rule binds to it."""
         bound = [handle.bind[param] for handle in self.handles if param in handle.bind]
@@ -218,10 +224,24 @@ def _check_schema(playbook: Playbook, where: str) -> None:
             raise Invalid(f"params: {name!r} is no name for a parameter", where=where)
         if not {"x-kind", "enum", "default"} & set(one):
             raise Invalid(f"params.{name}: say x-kind, enum or default", where=where)
-        if "x-kind" in one and one.get("type") != "string":
+        is_targets = name == playbook.targets.param and one.get("type") == "array"
+        if "x-kind" in one and one.get("type") != "string" and not is_targets:
             raise Invalid(f"params.{name}: what names a thing is a string", where=where)
+        if is_targets and (one.get("items") or {}).get("type") != "string":
+            raise Invalid(f"params.{name}: a list of hosts has `items: {{type: string}}`", where=where)
+    _check_targets(playbook, where)
     if properties.get(playbook.targets.param, {}).get("x-kind") != "host":
         raise Invalid(f"targets.param: {playbook.targets.param!r} is no parameter of x-kind host", where=where)
+
+
+def _check_targets(playbook: Playbook, where: str) -> None:
+    """Rule S19: hosts go one by one, each proved before the next; and no machine names several."""
+    if playbook.targets.serial < 1 or playbook.targets.max_hosts < 1:
+        raise Invalid("targets: max_hosts and serial are numbers from 1", where=where)
+    if playbook.takes_hosts and playbook.handles:
+        raise Invalid("handles: a playbook for several hosts is only dispatched by a person", where=where)
+    if playbook.effect == "change" and playbook.targets.max_hosts > 1 and not playbook.verify:
+        raise Invalid("targets.max_hosts: several hosts are each proved before the next: say `verify`", where=where)
 
 
 def _check_locks(playbook: Playbook, where: str) -> None:

@@ -25,6 +25,7 @@ from receiver.ports.happened import (
     Receipt,
     Runs,
     Sites,
+    Steps,
 )
 from receiver.ports.people import Acceptances, Access, Archive, Deliveries, Desk, Logs, Page, Pulse, ReviewDesk, Token
 from receiver.ports.world import Clock, Facts, Notifier, Planner, Proof, Purse, Runner, Spent
@@ -70,6 +71,7 @@ __all__ = [
     "Signatures",
     "Sites",
     "Spent",
+    "Steps",
     "Token",
     "Turn",
     "Watchbook",

@@ -18,6 +18,7 @@ from receiver.domain.proof import Baseline, Reading
 from receiver.domain.proposal import Answer
 from receiver.domain.record import Record
 from receiver.domain.run import RunEvent, RunResult
+from receiver.domain.steps import Step
 
 
 class Post(Record):
@@ -172,6 +173,7 @@ class Clearance(Record):
     answers: tuple[Answer, ...]
     baseline: Baseline | None = None
     before: Reading | None = None
+    step: int = 0  #: which step may begin
 
 
 class Runs(Protocol):
@@ -199,10 +201,26 @@ class Runs(Protocol):
         """Record the end, once."""
 
     async def cancelled(self, attempt: str) -> bool:
-        """Whether a person asked to stop it."""
+        """Whether a person asked to stop it, before or after it began."""
 
     async def attempt_of(self, run: str, mode: Literal["check", "run"]) -> tuple[str, RunResult | None] | None:
         """The last attempt and its result, if any was begun."""
+
+
+class Steps(Protocol):
+    """The steps of a run over several hosts, and whether it was called off before it began."""
+
+    async def begin_step(self, run: str, number: int, attempt: str, hosts: Sequence[str]) -> None:
+        """Record it before its process exists; raises `Conflict` when it was begun before."""
+
+    async def end_step(self, run: str, number: int, result: RunResult) -> None:
+        """Record its end, once."""
+
+    async def steps(self, run: str) -> tuple[Step, ...]:
+        """Those that were begun, in order."""
+
+    async def called_off(self, run: str) -> str | None:
+        """Who said that it must not begin."""
 
 
 class Clearances(Protocol):

@@ -104,7 +104,7 @@ class Desk(Protocol):
         """It is due now, without a word on its timeline."""
 
     async def cancel(self, run: str, actor: str) -> bool:
-        """Ask a live run to stop; False when it is not running."""
+        """Ask a live run to stop, or keep an approved one from beginning; False when it is neither."""
 
     async def adopt(self, commit: str, *, old: str | None, digest: str, actor: str) -> None:
         """Put a revision in force (rule S4)."""

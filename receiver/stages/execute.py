@@ -1,32 +1,38 @@
-"""Approved → Executed: locks, clearance, the executor's own checks, the claim, then one child process.
+"""Approved → Executed: locks, clearance, the executor's own checks, the claim, then one child process for each step.
 
-At most once (promise P3): the beginning is recorded and the run is claimed before there is a process. Found
-begun without an end, it is `interrupted: outcome unknown`, for a person, and never begun again.
+At most once (promise P3): the run is claimed, and its beginning recorded, before there is a process. Found claimed or
+begun without an end, it is `interrupted`, for a person, and never begun again: a restored database may have lost the
+record of a beginning, so the claim alone is enough to say no.
 """
 
 from __future__ import annotations
 
 import asyncio
 import secrets
+from functools import partial
 
 from receiver.domain.approval import APPROVAL
 from receiver.domain.case import Approved, Ended, Executed
 from receiver.domain.job import job_of, lock_names
 from receiver.domain.outcome import Outcome, Verdict
+from receiver.domain.playbook import Playbook
 from receiver.domain.proposal import Rehearsal
 from receiver.domain.run import Job, Rung, RunResult
+from receiver.domain.steps import batches, picked_up
 from receiver.domain.table import first_no
 from receiver.errors import Conflict, Retry
 from receiver.evidence import Grounds
-from receiver.ports import Clearance, Locks, Runner, Runs
+from receiver.ports import Clearance, Locks, Runner, Runs, Steps
 from receiver.rehearsing import dry_run
+from receiver.stepping import patiently, walk
 
 #: how long to wait for role plan's word before the locks are given back
 CLEARANCE_SECONDS = 20.0
-#: pauses between the tries to write down how a run ended
-PATIENCE = (0.5, 1.0, 2.0, 4.0, 8.0, 8.0)
 _HERE = tuple(row for row in APPROVAL if not {"forge", "source"}.intersection(row.needs))
-_UNKNOWN = "the executor died in the middle of the run; what it did is not known"
+_CLAIMED = (
+    "this run was claimed before, and no beginning of it is recorded here: the executor died before it made a process, "
+    "or this database was restored since"
+)
 _ENDS = {
     "failed": Outcome.FAILED,
     "timeout": Outcome.FAILED,
@@ -35,26 +41,32 @@ _ENDS = {
 }
 
 
-async def execute(case: Approved, *, grounds: Grounds, runner: Runner, locks: Locks, instance: str) -> Executed | Ended:
+async def execute(
+    case: Approved, *, grounds: Grounds, steps: Steps, runner: Runner, locks: Locks, instance: str
+) -> Executed | Ended:
     """Run the approved bytes, once."""
     run = case.runfile.run
+    revision = await grounds.repo.revision(case.revision)
+    playbook = revision.catalog.playbooks[case.runfile.playbook]
     begun = await grounds.runs.attempt_of(run, "run")
     if begun is not None:
         await locks.free(run)
-        return await _pick_up(case, begun, grounds)
-    revision = await grounds.repo.revision(case.revision)
-    playbook = revision.catalog.playbooks[case.runfile.playbook]
+        return await _pick_up(case, playbook, begun, grounds, steps)
+    by = await steps.called_off(run)
+    if by is not None:
+        await locks.free(run)
+        return case.end(Outcome.CANCELLED, f"called off by {by} before it began", reason="called_off")
     names = lock_names(playbook, case.runfile, revision.inventory)
     holder = await locks.take(run, case.id, names, reason=f"{playbook.id} in run {run}")
     if holder is not None:
         raise Retry(f"lock: {holder}", after_seconds=5)
     try:
-        return await _locked(case, grounds, runner, instance)
+        return await _locked(case, grounds, steps, runner, instance)
     finally:
         await locks.free(run)
 
 
-async def _locked(case: Approved, grounds: Grounds, runner: Runner, instance: str) -> Executed | Ended:
+async def _locked(case: Approved, grounds: Grounds, steps: Steps, runner: Runner, instance: str) -> Executed | Ended:
     """With the locks in hand: clearance, own checks, claim, run."""
     isolation = await runner.isolation()
     fresh = await _rehearsed(case, grounds, runner, isolation, instance)
@@ -71,14 +83,33 @@ async def _locked(case: Approved, grounds: Grounds, runner: Runner, instance: st
         if row.fails_as is None:
             raise Retry(why, after_seconds=10)
         return case.end(row.fails_as, why, reason=row.name)
+    jobs = await _jobs(case, grounds, isolation)
+    # the last look before it begins; a database that does not answer starts nothing
+    paused, by = await grounds.gate.paused(), await steps.called_off(case.runfile.run)
+    if by is not None:
+        return case.end(Outcome.CANCELLED, f"called off by {by} before it began", reason="called_off")
+    if paused:
+        raise Retry(paused, after_seconds=10)
+    attempt = await _begun(case, grounds, instance)
+    if attempt is None:
+        return case.end(Outcome.INTERRUPTED, _CLAIMED, reason="claim")
+    result = await walk(case, jobs, attempt=attempt, runs=grounds.runs, steps=steps, runner=runner)
+    await patiently(partial(grounds.runs.finish, attempt, result))
+    return _ended(case, result, clearance)
+
+
+async def _jobs(case: Approved, grounds: Grounds, isolation: Rung) -> list[Job]:
+    """One for each step, of the approved bytes."""
     revision = await grounds.repo.revision(case.revision)
     playbook = revision.catalog.playbooks[case.runfile.playbook]
     files = await grounds.repo.files(case.revision, playbook.path)
-    job = job_of(
-        case.runfile, playbook, revision.inventory, files,
-        mode="run", isolation=isolation, collections=revision.collections,
-    )  # fmt: skip
-    return _ended(case, await _once(case, job, grounds, runner, instance), clearance)
+    return [
+        job_of(
+            case.runfile, playbook, revision.inventory, files,
+            mode="run", isolation=isolation, collections=revision.collections, hosts=hosts,
+        )  # fmt: skip
+        for hosts in batches(playbook, case.runfile.targets)
+    ]
 
 
 async def _rehearsed(
@@ -115,33 +146,28 @@ async def _newest(case: Approved, runs: Runs) -> Rehearsal:
     return Rehearsal(id=found[0], result=found[1])
 
 
-async def _once(case: Approved, job: Job, grounds: Grounds, runner: Runner, instance: str) -> RunResult | None:
-    """Claim it, record the beginning, run. None: somebody else has claimed or begun it before.
+async def _begun(case: Approved, grounds: Grounds, instance: str) -> str | None:
+    """Claim it and record the beginning; the attempt's id. None: it was claimed before, by whomever.
 
-    The claim comes first: a forge that does not answer then leaves nothing begun, and the run is tried again.
+    The claim comes first: a forge that does not answer then leaves nothing begun, and the run is tried again. From
+    then on a database that is away for a moment is waited for: nobody could claim it a second time.
     """
-    runs = grounds.runs
-    if not await grounds.branches.claim(job.run_id, instance, secrets.token_hex(16)):
+    run, runs = case.runfile.run, grounds.runs
+    if not await grounds.branches.claim(run, instance, secrets.token_hex(16)):
         return None
+    tries = 0
+
+    async def begin() -> str:
+        nonlocal tries
+        tries += 1
+        return await runs.begin(run, case.id, "run", instance)
+
     try:
-        attempt = await runs.begin(job.run_id, case.id, "run", instance)
+        return await patiently(begin)
     except Conflict:
-        return None
-    result = await runner.run(job, lambda events: runs.record(attempt, events), lambda: runs.cancelled(attempt))
-    await _finish(runs, attempt, result)
-    return result
-
-
-async def _finish(runs: Runs, attempt: str, result: RunResult) -> None:
-    """The run has ended: a database that is started again meanwhile is waited for, else its end would be unknown."""
-    for seconds in PATIENCE:
-        try:
-            await runs.finish(attempt, result)
-        except Retry:
-            await asyncio.sleep(seconds)
-        else:
-            return
-    await runs.finish(attempt, result)
+        # the claim is ours, so a beginning found after a lost answer is ours as well
+        found = await runs.attempt_of(run, "run") if tries > 1 else None
+        return found[0] if found is not None and found[1] is None else None
 
 
 async def _cleared(case: Approved, grounds: Grounds) -> Clearance | Ended:
@@ -172,23 +198,19 @@ def _not_cleared(case: Approved, clearance: Clearance) -> Ended:
     raise Retry("; ".join(refused.values()) or "not cleared", after_seconds=10)
 
 
-async def _pick_up(case: Approved, begun: tuple[str, RunResult | None], grounds: Grounds) -> Executed | Ended:
-    """A beginning was found: its end is taken over, or it is called what it is, unknown."""
+async def _pick_up(
+    case: Approved, playbook: Playbook, begun: tuple[str, RunResult | None], grounds: Grounds, steps: Steps
+) -> Executed | Ended:
+    """A beginning was found: its end is taken over, or it is said what is known, and what is not."""
     attempt, result = begun
     if result is None:
-        now = await grounds.ledger.now()
-        result = RunResult(status="interrupted", why=_UNKNOWN, started_at=now, ended_at=now)
+        hosts, now = batches(playbook, case.runfile.targets), await grounds.ledger.now()
+        result = picked_up(await steps.steps(case.runfile.run), hosts, now)
         await grounds.runs.finish(attempt, result)
     return _ended(case, result, None)
 
 
-def _ended(case: Approved, result: RunResult | None, clearance: Clearance | None) -> Executed | Ended:
-    if result is None:
-        return case.end(
-            Outcome.INTERRUPTED,
-            "this run was claimed or begun before; what it did is not known",
-            reason="claim",
-        )
+def _ended(case: Approved, result: RunResult, clearance: Clearance | None) -> Executed | Ended:
     executed = case.become(
         Executed,
         result=result,

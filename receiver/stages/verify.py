@@ -13,7 +13,7 @@ from receiver.domain.case import Executed, Verified
 from receiver.domain.outcome import Verdict
 from receiver.domain.proof import Baseline, Check, Reading, Verification
 from receiver.errors import Retry
-from receiver.evidence import hold_seconds
+from receiver.evidence import checks_of, hold_seconds
 from receiver.ports import Clock, Proof, Repo
 
 #: a fix may need a moment after the run: this many evaluations beyond the hold
@@ -30,7 +30,7 @@ async def verify(case: Executed, *, proof: Proof, repo: Repo, clock: Clock) -> V
     if now < settled_at:
         raise Retry("settling: the hold after the run is not over", at=settled_at)
     reading = await _reading(case, baseline, proof, hold, ended)
-    checks = await _checks(case, proof, repo, ended)
+    checks = await checks_of(case, case.runfile.targets, proof=proof, repo=repo, newer_than=ended)
     # a person asked, not an alert: the playbook's own checks are all the proof that there can be
     words: tuple[Reading | Check, ...] = checks if case.alert is None and checks else (reading, *checks)
     verdict, why = _sum(words)
@@ -48,26 +48,6 @@ async def _reading(case: Executed, baseline: Baseline, proof: Proof, hold: float
     if not baseline.expression:
         return Reading(verdict=Verdict.NO_DATA, why="the alert's own expression is not known")
     return await proof.read(case.alert, baseline, newer_than=ended, held_seconds=hold)
-
-
-async def _checks(case: Executed, proof: Proof, repo: Repo, ended: datetime) -> tuple[Check, ...]:
-    revision = await repo.revision(case.revision)
-    playbook = revision.catalog.playbooks[case.runfile.playbook]
-    if case.entity is None:
-        return ()
-    return tuple(
-        [
-            await proof.check(
-                case.alert,
-                query,
-                case.runfile.params,
-                case.entity,
-                revision.inventory,
-                newer_than=ended,
-            )
-            for query in playbook.verify
-        ]
-    )
 
 
 def _sum(words: Sequence[Reading | Check]) -> tuple[Verdict, str]:

@@ -135,7 +135,13 @@ class FakeDesk:
             row.due_at, row.woken = self._clock.now(), True
 
     async def cancel(self, run: str, actor: str) -> bool:
-        """Every attempt of this run that has no end."""
+        """Every attempt of this run that has no end; before there is one, its approved case."""
+        real = [one for one in self._runs.attempts.values() if one["run"] == run and one["mode"] == "run"]
+        for id, row in self._cases.rows.items():
+            if row.case.kind == "approved" and row.case.runfile.run == run and not real:
+                self._runs.off[run] = actor
+                await self.note(id, Event(kind="run.cancel_asked", actor=actor, text=f"cancel run {run}"), wake=True)
+                return True
         live = [one for one in self._runs.attempts.values() if one["run"] == run and one["result"] is None]
         for attempt in live:
             self._runs.stop.add(run)

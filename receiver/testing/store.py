@@ -15,6 +15,7 @@ from receiver.domain.outcome import Role
 from receiver.domain.plan import Plan
 from receiver.domain.policyfile import Limits
 from receiver.domain.run import RunEvent, RunResult
+from receiver.domain.steps import Step
 from receiver.errors import Conflict, Retry
 from receiver.identity import new_id
 from receiver.ports import Clearance, Clock, Event, Lease, Outage
@@ -289,7 +290,7 @@ class FakeLedger:
 
 
 class FakeRuns:
-    """The Runs and Clearances ports."""
+    """The Runs, Steps and Clearances ports."""
 
     def __init__(self, cases: FakeCases) -> None:
         self._cases = cases
@@ -298,6 +299,8 @@ class FakeRuns:
         self.answers: dict[str, Clearance] = {}
         self.answered_at: dict[str, datetime] = {}
         self.stop: set[str] = set()
+        self.off: dict[str, str] = {}  #: run → who called it off
+        self.walked: dict[str, dict[int, Step]] = {}
 
     async def ask_clearance(self, run: str, case: str) -> Clearance | None:
         """Recorded, and answered when there is a fresh answer."""
@@ -348,17 +351,44 @@ class FakeRuns:
 
     async def finish(self, attempt: str, result: RunResult) -> None:
         """Once."""
-        if self.attempts[attempt]["result"] is None:
-            self.attempts[attempt]["result"] = result
+        row = self.attempts[attempt]
+        if row["result"] is None:
+            row["result"] = result
+        elif row["result"].status == "interrupted" and result.status != "interrupted" and "late" not in row:
+            row["late"] = result
+            said = f"its executor said later: the run ended {result.status}"
+            if row["case"] in self._cases.rows:
+                self._cases.told(row["case"], Event(kind="run.reported_late", actor="system", text=said))
 
     async def cancelled(self, attempt: str) -> bool:
         """As asked."""
-        return self.attempts[attempt]["run"] in self.stop
+        return self.attempts[attempt]["run"] in self.stop or self.attempts[attempt]["run"] in self.off
 
     async def attempt_of(self, run: str, mode: Literal["check", "run"]) -> tuple[str, RunResult | None] | None:
         """The last of this run and mode."""
         found = [(key, a) for key, a in self.attempts.items() if a["run"] == run and a["mode"] == mode]
         return (found[-1][0], found[-1][1]["result"]) if found else None
+
+    async def begin_step(self, run: str, number: int, attempt: str, hosts: Sequence[str]) -> None:
+        """Once."""
+        known = self.walked.setdefault(run, {})
+        if number in known:
+            raise Conflict(f"beginning step {number} of run {run}: it was begun before")
+        known[number] = Step(number=number, hosts=tuple(hosts), begun_at=self._cases.now())
+
+    async def end_step(self, run: str, number: int, result: RunResult) -> None:
+        """Once."""
+        step = self.walked[run][number]
+        if step.result is None:
+            self.walked[run][number] = step.model_copy(update={"result": result})
+
+    async def steps(self, run: str) -> tuple[Step, ...]:
+        """In order."""
+        return tuple(step for _, step in sorted(self.walked.get(run, {}).items()))
+
+    async def called_off(self, run: str) -> str | None:
+        """As asked."""
+        return self.off.get(run)
 
 
 class FakeLocks:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -41,6 +42,7 @@ class World:
             chronicle=self.ledger,
             gate=self.ledger,
             runs=self.runs,
+            steps=self.runs,
             locks=self.locks,
             repo=self.repo,
             places=Places(Place(branches=self.repo, forge=self.forge, hosting=self.forge, review=self.forge)),
@@ -96,13 +98,24 @@ class World:
             if isinstance(lease.case, Approved):
                 await self.runs.ask_clearance(lease.case.runfile.run, lease.case.id)
                 await self.runs.answer(lease.case.runfile.run, await clearance(lease.case, self.ports))
+            planner = asyncio.create_task(self._plan_role())
             try:
                 following = await advance(lease.case, self.ports)
             except Retry as wait:
                 await self.cases.put_off(lease, at=wait.at, after_seconds=wait.after_seconds, why=wait.message)
                 continue
+            finally:
+                planner.cancel()
             await self.cases.save(lease, following, [event_of(following)], role=role_of(following))
         raise AssertionError(f"not settled after {steps} steps")
+
+    async def _plan_role(self) -> None:
+        """Answers an executor that asks in the middle of its run."""
+        while True:
+            await asyncio.sleep(0.01)
+            for case in await self.runs.wanted():
+                if isinstance(case, Approved):
+                    await self.runs.answer(case.runfile.run, await clearance(case, self.ports))
 
     async def settle_for(self, seconds: float) -> None:
         """Let time go by in steps of a second, working all the while."""

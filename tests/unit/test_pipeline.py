@@ -323,7 +323,7 @@ async def test_a_crash_in_the_middle_is_unknown_and_never_run_again(world: World
     await world.locks.take("other", "other", ["host:web1"])
     await world.merge(case, "anna")
     await world.settle()
-    await world.runs.begin(run, case, "run", "test")
+    await world.runs.begin_step(run, 0, await world.runs.begin(run, case, "run", "test"), ["web1"])
     end = await closed(world, case)
     assert end.outcome is Outcome.INTERRUPTED and "not known" in end.why
     assert [job.mode for job in world.runner.jobs] == ["check"]

@@ -40,9 +40,10 @@ class PostgresDesk:
         await self._rows("wake", case=case)
 
     async def cancel(self, run: str, actor: str) -> bool:
-        """Ask a live run to stop; False when it is not running."""
+        """Ask a live run to stop, or keep an approved one from beginning; False when it is neither."""
         known = usual_id(run)
-        rows = await self._rows("cancel", run=known, actor=actor) if known else []
+        rows = await self._rows("call_off", run=known, actor=actor) if known else []
+        rows += await self._rows("cancel", run=known, actor=actor) if known else []
         for row in rows:
             await self.note(row["case_id"], Event(kind="run.cancel_asked", actor=actor, text=f"cancel run {run}"))
         return bool(rows)

@@ -19,6 +19,7 @@ from receiver.adapters.store.pool import translated
 from receiver.adapters.store.queries import load
 from receiver.domain.case import Case, read_case
 from receiver.domain.run import RunEvent, RunResult
+from receiver.domain.steps import Step
 from receiver.errors import Conflict, Retry
 from receiver.identity import new_id
 from receiver.ports import Clearance, Lease
@@ -28,7 +29,7 @@ _CUT_SHORT = "the executor died in the middle of the dry run; it is done again"
 
 
 class PostgresRuns:
-    """The Runs and Clearances ports on PostgreSQL."""
+    """The Runs, Steps and Clearances ports on PostgreSQL."""
 
     def __init__(self, pool: AsyncConnectionPool[Any], lease: Lease | None = None) -> None:
         self._pool = pool
@@ -105,6 +106,24 @@ class PostgresRuns:
             return None
         result = rows[0]["result"]
         return rows[0]["id"], RunResult.model_validate(result) if result else None
+
+    async def begin_step(self, run: str, number: int, attempt: str, hosts: Sequence[str]) -> None:
+        """Record it before its process exists."""
+        if not await self._rows("begin_step", run=run, step=number, attempt=attempt, hosts=list(hosts)):
+            raise Conflict(f"beginning step {number} of run {run}: it was begun before")
+
+    async def end_step(self, run: str, number: int, result: RunResult) -> None:
+        """Record its end, once."""
+        await self._rows("end_step", run=run, step=number, result=Jsonb(result.model_dump(mode="json")))
+
+    async def steps(self, run: str) -> tuple[Step, ...]:
+        """Those that were begun, in order."""
+        return tuple(Step.model_validate(row, strict=False) for row in await self._rows("steps", run=run))
+
+    async def called_off(self, run: str) -> str | None:
+        """Who said that it must not begin."""
+        rows = await self._rows("called_off", run=run)
+        return str(rows[0]["cancel_by"]) if rows else None
 
     async def _rows(self, name: str, **values: Any) -> list[dict[str, Any]]:
         with translated(f"{name.replace('_', ' ')} of a run"):

@@ -26,8 +26,12 @@ CREATE TABLE run_steps (
     result   jsonb,
     PRIMARY KEY (run, step)
 );
--- Between two of them role plan is asked again.
-ALTER TABLE clearances ADD COLUMN step integer NOT NULL DEFAULT 0;
+-- Runs of the version before this one, which knew no steps.
+INSERT INTO run_steps (run, step, attempt, hosts, begun_at)
+SELECT attempts.run, 0, attempts.id,
+       ARRAY(SELECT jsonb_array_elements_text(cases.body #> '{runfile,targets}')), attempts.begun_at
+FROM attempts JOIN cases ON cases.id = attempts.case_id
+WHERE attempts.mode = 'run' AND attempts.ended_at IS NULL;
 
 -- What a run said after it had been given up: kept once, changes nothing.
 ALTER TABLE attempts ADD COLUMN late jsonb;

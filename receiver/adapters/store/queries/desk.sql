@@ -26,6 +26,13 @@ UPDATE attempts SET cancel_by = %(actor)s
 WHERE run = %(run)s AND ended_at IS NULL AND alive_at > now() - interval '30 seconds'
 RETURNING case_id::text AS case_id;
 
+-- name: call_off
+-- Approved and not begun: it never begins.
+UPDATE cases SET cancel_by = %(actor)s, due_at = now(), woken = true
+WHERE run = %(run)s AND kind = 'approved' AND is_open AND cancel_by IS NULL
+  AND NOT EXISTS (SELECT FROM attempts WHERE attempts.run = %(run)s AND mode = 'run')
+RETURNING id::text AS case_id;
+
 -- name: accept
 INSERT INTO revision_words (old, new, digest, person, via)
 VALUES (%(old)s, %(new)s, %(digest)s, %(person)s, %(via)s)

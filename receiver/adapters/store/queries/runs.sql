@@ -41,7 +41,8 @@ FROM (SELECT id FROM cases WHERE id = %(case)s AND fence = coalesce(%(fence)s::b
 
 -- name: touch
 UPDATE attempts SET alive_at = now() WHERE id = %(attempt)s AND ended_at IS NULL
-RETURNING cancel_by;
+RETURNING coalesce(cancel_by, CASE WHEN mode = 'run' THEN
+    (SELECT cases.cancel_by FROM cases WHERE cases.id = attempts.case_id) END) AS cancel_by;
 
 -- name: record
 -- Gives the attempt while it is open.
@@ -56,8 +57,36 @@ kept AS (
 SELECT id FROM open;
 
 -- name: finish
-UPDATE attempts SET ended_at = now(), status = %(status)s, result = %(result)s
-WHERE id = %(attempt)s AND ended_at IS NULL;
+-- Once. What a run says after it was given up is kept beside it, once, and told.
+WITH ended AS (
+    UPDATE attempts SET ended_at = now(), status = %(status)s, result = %(result)s
+    WHERE id = %(attempt)s AND ended_at IS NULL
+    RETURNING id
+),
+late AS (
+    UPDATE attempts SET late = %(result)s
+    WHERE id = %(attempt)s AND ended_at IS NOT NULL AND status = 'interrupted' AND late IS NULL
+      AND %(status)s <> 'interrupted' AND NOT EXISTS (SELECT FROM ended)
+    RETURNING case_id
+),
+noted AS (
+    UPDATE cases SET events = events + 1 FROM late WHERE cases.id = late.case_id RETURNING cases.id, events
+)
+INSERT INTO case_events (case_id, seq, kind, actor, text)
+SELECT id, events, 'run.reported_late', 'system', 'its executor said later: the run ended ' || %(status)s FROM noted;
+
+-- name: begin_step
+INSERT INTO run_steps (run, step, attempt, hosts) VALUES (%(run)s, %(step)s, %(attempt)s, %(hosts)s)
+ON CONFLICT DO NOTHING RETURNING step;
+
+-- name: end_step
+UPDATE run_steps SET ended_at = now(), result = %(result)s WHERE run = %(run)s AND step = %(step)s AND ended_at IS NULL;
+
+-- name: steps
+SELECT step AS number, hosts, begun_at, result FROM run_steps WHERE run = %(run)s ORDER BY step;
+
+-- name: called_off
+SELECT cancel_by FROM cases WHERE run = %(run)s AND cancel_by IS NOT NULL;
 
 -- name: attempt_of
 SELECT id::text, result, begun_at FROM attempts WHERE run = %(run)s AND mode = %(mode)s ORDER BY begun_at DESC LIMIT 1;

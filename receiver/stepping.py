@@ -1,0 +1,107 @@
+"""Walks a run over its hosts, step by step, each in a child process that sees only that step's hosts (rule S19).
+
+Decides when to go on: after a step that went well, with role plan's word that it is proved so, nobody having called
+it off. Stops at the first failure. A step is recorded before its process exists.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import TypeVar
+
+from receiver.domain.case import Approved
+from receiver.domain.run import Job, RunEvent, RunResult
+from receiver.domain.steps import summed
+from receiver.errors import Conflict, Retry
+from receiver.ports import Runner, Runs, Steps
+
+T = TypeVar("T")
+
+#: how long the proof of one host may take before the next one is left alone
+PROVE_SECONDS = 180.0
+ASK_SECONDS = 1.0
+#: pauses between the tries to write something down
+PATIENCE = (0.5, 1.0, 2.0, 4.0, 8.0, 8.0)
+
+
+async def walk(
+    case: Approved, jobs: Sequence[Job], *, attempt: str, runs: Runs, steps: Steps, runner: Runner
+) -> RunResult:
+    """All the jobs in order, as far as they go well; what they add up to."""
+    run, hosts = case.runfile.run, [tuple(host.name for host in job.hosts) for job in jobs]
+    results: list[RunResult] = []
+    said = 0
+
+    async def record(events: Sequence[RunEvent]) -> None:
+        # one log for the whole run: its numbers go on where the step before ended
+        await runs.record(attempt, [event.model_copy(update={"seq": event.seq + before}) for event in events])
+        nonlocal said
+        said = max(said, *(event.seq + before + 1 for event in events)) if events else said
+
+    before = 0
+    for number, job in enumerate(jobs):
+        before = said
+        why = await _may_go_on(case, number, attempt, runs) if number else ""
+        if why:
+            stopped = summed(results, hosts, why=why)
+            is_off = why == CALLED_OFF
+            return stopped.model_copy(update={"status": "cancelled"}) if is_off else stopped
+        await _begin(steps, run, number, attempt, hosts[number])
+        result = await runner.run(job, record, lambda: runs.cancelled(attempt))
+        await patiently(partial(steps.end_step, run, number, result))
+        results.append(result)
+        if result.status != "successful":
+            break
+    return summed(results, hosts)
+
+
+CALLED_OFF = "a person stopped it"
+
+
+async def _may_go_on(case: Approved, number: int, attempt: str, runs: Runs) -> str:
+    """Why the next step does not begin; empty when role plan says that it may. No answer is a no."""
+    run, clock = case.runfile.run, asyncio.get_running_loop()
+    end, last = clock.time() + PROVE_SECONDS, "no planner answers"
+    while clock.time() < end:
+        try:
+            if await runs.cancelled(attempt):
+                return CALLED_OFF
+            clearance = await runs.ask_clearance(run, case.id)
+            if clearance is not None:
+                await runs.drop_clearance(run)
+                if clearance.step == number and clearance.granted:
+                    return ""
+                refused = [answer.why for answer in clearance.answers if answer.passed is False]
+                last = "; ".join(refused) or last
+        except Retry as error:
+            last = error.message
+        await asyncio.sleep(ASK_SECONDS)
+    return f"not proved in {PROVE_SECONDS:.0f} s: {last}"
+
+
+async def patiently(act: Callable[[], Awaitable[T]]) -> T:
+    """A database that is started again meanwhile is waited for, else what happened would be unknown."""
+    for seconds in PATIENCE:
+        try:
+            return await act()
+        except Retry:
+            await asyncio.sleep(seconds)
+    return await act()
+
+
+async def _begin(steps: Steps, run: str, number: int, attempt: str, hosts: Sequence[str]) -> None:
+    """Record the step; found recorded after a lost answer, it is our own: the attempt is."""
+    tries = 0
+
+    async def begin() -> None:
+        nonlocal tries
+        tries += 1
+        await steps.begin_step(run, number, attempt, hosts)
+
+    try:
+        await patiently(begin)
+    except Conflict:
+        if tries == 1:
+            raise

@@ -1,0 +1,63 @@
+"""What the store promises about a run's steps (Steps), runs called off before they begin, late reports."""
+
+from __future__ import annotations
+
+import pytest
+
+from receiver.domain.case import Approved, Proposed
+from receiver.domain.outcome import Role
+from receiver.domain.run import RunResult
+from receiver.errors import Conflict
+from receiver.identity import new_id
+from tests.fix_stores import NOW, Stores
+
+pytestmark = pytest.mark.anyio
+
+
+def ended(status: str) -> RunResult:
+    return RunResult.model_validate({"status": status, "why": "w", "started_at": NOW, "ended_at": NOW})
+
+
+async def test_a_step_begins_once_and_ends_once(stores: Stores) -> None:
+    case, run = await stores.open(), new_id()
+    assert await stores.runs.steps(run) == ()
+    attempt = await stores.runs.begin(run, case.id, "run", "i")
+    await stores.runs.begin_step(run, 0, attempt, ["web1", "web2"])
+    with pytest.raises(Conflict):
+        await stores.runs.begin_step(run, 0, attempt, ["web1"])
+    await stores.runs.end_step(run, 0, ended("successful"))
+    await stores.runs.end_step(run, 0, ended("failed"))
+    await stores.runs.begin_step(run, 1, attempt, ["web3"])
+    first, second = await stores.runs.steps(run)
+    assert (first.number, first.hosts, first.result) == (0, ("web1", "web2"), ended("successful"))
+    assert (second.number, second.hosts, second.result) == (1, ("web3",), None)
+
+
+async def test_an_approved_run_is_called_off_before_it_begins(
+    stores: Stores, proposed: tuple[Proposed, Approved]
+) -> None:
+    case = await stores.open()
+    approved = proposed[1].model_copy(update={"id": case.id})
+    run = approved.runfile.run
+    assert await stores.desk.cancel(run, "user:anna") is False  # not approved yet
+    await stores.save(approved, role=Role.EXECUTE)
+    assert await stores.runs.called_off(run) is None
+    assert await stores.desk.cancel(run, "user:anna") is True
+    assert await stores.runs.called_off(run) == "user:anna"
+    events = await stores.archive.events(case.id, after=-1)
+    assert [event["actor"] for event in events if event["kind"] == "run.cancel_asked"] == ["user:anna"]
+    attempt = await stores.runs.begin(run, case.id, "run", "i")  # it was asked a moment too late
+    assert await stores.runs.cancelled(attempt) is True
+
+
+async def test_a_report_that_comes_late_is_kept_once_and_told(stores: Stores) -> None:
+    case, run = await stores.open(), new_id()
+    attempt = await stores.runs.begin(run, case.id, "run", "i")
+    await stores.runs.finish(attempt, ended("interrupted"))
+    await stores.runs.finish(attempt, ended("successful"))
+    await stores.runs.finish(attempt, ended("failed"))
+    assert await stores.runs.attempt_of(run, "run") == (attempt, ended("interrupted"))
+    events = await stores.archive.events(case.id, after=-1)
+    assert [one["text"] for one in events if one["kind"] == "run.reported_late"] == [
+        "its executor said later: the run ended successful"
+    ]
