@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
+from receiver import stepping
 from receiver.adapters.planner.rules import RulesPlanner
 from receiver.adapters.runner import ansible
 from receiver.domain.outcome import Outcome, Verdict
 from receiver.domain.run import RunEvent, RunResult
 from receiver.errors import Unavailable
-from receiver.stages import execute
 from receiver.testing import World
 from tests.unit.test_pipeline import FILES, alert, closed, proposed
 from tests.unit.test_worker import until, worker_of
@@ -37,7 +37,7 @@ async def test_the_end_of_a_run_is_written_when_the_database_is_back(
             raise Unavailable("the database is starting up")
         await finish(attempt, result)
 
-    monkeypatch.setattr(execute, "PATIENCE", (0.0,) * 6)
+    monkeypatch.setattr(stepping, "PATIENCE", (0.0,) * 6)
     monkeypatch.setattr(world.runs, "finish", away)
     world.runner.on_run = lambda job: setattr(world.proof, "verdict", Verdict.RESOLVED)
     await world.merge(case, "anna")
