@@ -19,17 +19,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -45,7 +35,7 @@ from receiver.adapters.proof.settings import SourceSettings
 from receiver.adapters.repo.settings import RepoSettings
 from receiver.adapters.runner.settings import RunnerSettings
 from receiver.adapters.telemetry.settings import LogSettings
-from receiver.elsewhere import PlacesSettings, check_places
+from receiver.elsewhere import PlacesSettings
 from receiver.errors import Invalid, Refused
 
 FILE = "gitmedic.toml"
@@ -222,12 +212,6 @@ class Settings(BaseSettings):
     def embedded(self) -> bool:
         """Whether gitmedic runs its own PostgreSQL."""
         return not self.database.url.get_secret_value()
-
-    @field_validator("places")
-    @classmethod
-    def _one_place_each(cls, places: PlacesSettings, info: ValidationInfo) -> PlacesSettings:
-        check_places(info.data.get("forge", ForgeSettings()), places)
-        return places
 
     def at(self, place: str) -> Settings:
         """As they are for this place's repository and its forge; empty: the catalog's own."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
 
 from receiver.adapters.forge.settings import ForgeSettings
 from receiver.adapters.repo.settings import BRANCH, FOLDER
@@ -43,10 +43,6 @@ class PlaceSettings(BaseModel):
         return not self.sites or OTHERS in self.sites
 
 
-Place = Annotated[str, Field(pattern=NAME)]
-PlacesSettings = dict[Place, PlaceSettings]
-
-
 def check_places(catalog: ForgeSettings, places: Mapping[str, PlaceSettings]) -> None:
     """Raise `ValueError` where two places would take one site, or two of them are one repository."""
     takers: dict[str, str] = {}
@@ -64,6 +60,16 @@ def check_places(catalog: ForgeSettings, places: Mapping[str, PlaceSettings]) ->
         there = known.setdefault(_address(place.forge), f"place {name!r}") if place.forge.is_remote else ""
         if there not in ("", f"place {name!r}"):
             raise ValueError(f"place {name!r} is {place.forge.url}, which is {there}: name a repository once")
+
+
+def _checked(places: dict[str, PlaceSettings], info: ValidationInfo) -> dict[str, PlaceSettings]:
+    """Beside the catalog's forge, which is read before them."""
+    check_places(info.data.get("forge", ForgeSettings()) if info.data else ForgeSettings(), places)
+    return places
+
+
+Name = Annotated[str, Field(pattern=NAME)]
+PlacesSettings = Annotated[dict[Name, PlaceSettings], AfterValidator(_checked)]
 
 
 def routing_of(places: Mapping[str, PlaceSettings]) -> Routing:

@@ -43,7 +43,8 @@ class Connected(Record):
     repository: str
     account: str
     login: str
-    history: str  #: `pushed`, `there` or `kept`
+    place: str = ""  #: the settings' name of it; empty: the catalog's repository
+    history: str  #: `pushed`, `there`, `kept` or, of a place, `begun`
     claims: int  #: carried to the forge
     pending: int  #: commits there that are not adopted
     webhook: str  #: its address; empty: polling
@@ -63,7 +64,7 @@ async def connect(settings: Settings, wish: Wish, say: Say) -> Connected:
     secret = secret_of(forge, wish)
     text = settings.file.read_text("utf-8") if settings.file.exists() else ""
     tomlfile.check_writable(settings.file)
-    tomlfile.with_forge(text, _table(forge))
+    tomlfile.with_forge(text, written(forge))
     async with AsyncExitStack() as stack:
         dsn = await stack.enter_async_context(database(settings))
         own = await checks.ours(settings, dsn)
@@ -85,12 +86,10 @@ async def connect(settings: Settings, wish: Wish, say: Say) -> Connected:
         plan = await checks.plan_hook(settings, forge, dialect, wish, rights.repository)
         # from here on things change
         history, carried = await _move(settings, access, relation, say)
-        if wish.typed:
-            keep_secret(secret_path(settings, TOKEN), wish.typed)
-            say(f"the token lies in {secret_path(settings, TOKEN)}")
-        forge, hook_steps = await _listen(settings, forge, dialect, plan, say)
-        forge = forge.model_copy(update={"poll_seconds": _poll(before, plan, hook_steps)})
-        tomlfile.write(settings.file, tomlfile.with_forge(text, _table(forge)))
+        keep_typed(settings, wish, say)
+        forge, hook_steps = await listen(settings, forge, dialect, plan, say)
+        forge = forge.model_copy(update={"poll_seconds": interval(before, plan, hook_steps)})
+        tomlfile.write(settings.file, tomlfile.with_forge(text, written(forge)))
         say(f"[forge] is written to {settings.file}")
         pending = await asyncio.to_thread(lambda: len(adoption.pending(Git(settings.repo), own.adopted)))
         said = Connected(
@@ -98,7 +97,7 @@ async def connect(settings: Settings, wish: Wish, say: Say) -> Connected:
             history=history, claims=carried, pending=pending, poll_seconds=forge.poll_seconds,
             webhook="" if hook_steps or not plan.address else plan.address,
         )  # fmt: skip
-        return await _judged(settings, said, dialect, own, hook_steps)
+        return await judged(settings, said, dialect, own, hook_steps)
 
 
 async def disconnect(settings: Settings, say: Say) -> dict[str, Any]:
@@ -117,12 +116,20 @@ async def disconnect(settings: Settings, say: Say) -> dict[str, Any]:
         checks.check_decided(await checks.ours(settings, dsn), "disconnecting the forge")
         fetched = hook_deleted = False
         if forge.is_remote:
-            fetched, hook_deleted = await _take_leave(settings, say)
+            fetched, hook_deleted = await take_leave(settings, say)
         await asyncio.to_thread(become_own, settings.repo.path, settings.repo.base)
         say(f"{settings.repo.path} is the ops repository again: people push to it")
         tomlfile.write(settings.file, fresh)
         say(f"[forge] is taken out of {settings.file}")
     return {"schema": 1, "disconnected": forge.url, "fetched": fetched, "hook_deleted": hook_deleted}
+
+
+def keep_typed(settings: Settings, wish: Wish, say: Say) -> None:
+    """A token that was typed."""
+    if wish.typed:
+        path = secret_path(settings, TOKEN, wish.place)
+        keep_secret(path, wish.typed)
+        say(f"the token lies in {path}")
 
 
 def keep_secret(path: Path, secret: str) -> None:
@@ -165,14 +172,14 @@ async def _move(settings: Settings, access: Access, relation: moving.Relation, s
     return history, carried
 
 
-async def _listen(
-    settings: Settings, forge: ForgeSettings, dialect: Dialect, plan: HookPlan, say: Say
+async def listen(
+    settings: Settings, forge: ForgeSettings, dialect: Dialect, plan: HookPlan, say: Say, place: str = ""
 ) -> tuple[ForgeSettings, list[str]]:
     """The webhook, or what a person must enter for one."""
     if not plan.address:
         say(f"no webhook ({plan.why}): the forge is asked every {_POLLING:g} s")
         return forge, []
-    file = settings.forge.webhook_secret_file or secret_path(settings, WEBHOOK)
+    file = settings.forge.webhook_secret_file or secret_path(settings, WEBHOOK, place)
     forge, known = forge.model_copy(update={"webhook_secret_file": file}), file.exists()
     if plan.there is not None and plan.there.active and known:
         say(f"the webhook to {plan.address} is there already")
@@ -217,7 +224,7 @@ def _is_hex(text: str) -> bool:
         return False
 
 
-async def _judged(settings: Settings, said: Connected, dialect: Dialect, own: Ours, hook_steps: list[str]) -> Connected:
+async def judged(settings: Settings, said: Connected, dialect: Dialect, own: Ours, hook_steps: list[str]) -> Connected:
     """How the base is protected now, and what people still have to do."""
     posture = await dialect.posture(settings.repo.base)
     names = words.unmapped(own.policy, said.kind)
@@ -233,7 +240,7 @@ async def _judged(settings: Settings, said: Connected, dialect: Dialect, own: Ou
     return said.model_copy(update=update)
 
 
-async def _take_leave(settings: Settings, say: Say) -> tuple[bool, bool]:
+async def take_leave(settings: Settings, say: Say) -> tuple[bool, bool]:
     """The last fetch and the end of the webhook; a forge that is gone keeps nobody."""
     fetched = hook_deleted = False
     try:
@@ -262,14 +269,14 @@ async def _take_leave(settings: Settings, say: Say) -> tuple[bool, bool]:
     return fetched, hook_deleted
 
 
-def _poll(before: ForgeSettings, plan: HookPlan, hook_steps: list[str]) -> float:
+def interval(before: ForgeSettings, plan: HookPlan, hook_steps: list[str]) -> float:
     """What a person chose stays."""
     if before.is_remote and before.poll_seconds not in (_POLLING, _BESIDE_HOOKS):
         return before.poll_seconds
     return _BESIDE_HOOKS if plan.address and not hook_steps else _POLLING
 
 
-def _table(forge: ForgeSettings) -> dict[str, tomlfile.Value]:
+def written(forge: ForgeSettings) -> dict[str, tomlfile.Value]:
     """What is written: nothing that is as it would be without it, but for the interval, which is shown."""
     names = (
         "kind", "url", "api_url", "repository", "account", "login", "token_file", "app_id", "app_installation",

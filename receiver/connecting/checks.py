@@ -28,6 +28,7 @@ from receiver.domain.address import is_loopback
 from receiver.domain.forge import Account
 from receiver.domain.policyfile import Policy
 from receiver.domain.quorum import person_of
+from receiver.domain.revision import Revision
 from receiver.errors import Refused
 
 Say = Callable[[str], None]
@@ -42,8 +43,8 @@ class Ours:
     open_cases: Sequence[str]  #: with a proposal that people have not decided
 
 
-async def ours(settings: Settings, dsn: str) -> Ours:
-    """From the database and the ops repository as they are now."""
+async def ours(settings: Settings, dsn: str, place: str = "") -> Ours:
+    """From the database and the ops repository as they are now; open proposals are those of one place."""
     if not settings.repo.path.is_dir():
         raise Refused(
             f"opening the ops repository {str(settings.repo.path)!r}: there is none",
@@ -51,9 +52,20 @@ async def ours(settings: Settings, dsn: str) -> Ours:
             reason="data_dir",
         )
     async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
-        row = await (await connection.execute("SELECT commit FROM adoptions ORDER BY id DESC LIMIT 1")).fetchone()
-        found = await connection.execute("SELECT id::text FROM cases WHERE is_open AND proposal IS NOT NULL")
+        found = await connection.execute(
+            "SELECT id::text FROM cases WHERE is_open AND proposal IS NOT NULL "
+            "AND split_part(CASE WHEN strpos(repository, '/') > 0 THEN repository ELSE '' END, '/', 1) = %s",
+            (place,),
+        )
         cases = [one for (one,) in await found.fetchall()]
+    in_force = await revision(settings, dsn)
+    return Ours(in_force.commit, in_force.policy, cases)
+
+
+async def revision(settings: Settings, dsn: str) -> Revision:
+    """What is in force here."""
+    async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
+        row = await (await connection.execute("SELECT commit FROM adoptions ORDER BY id DESC LIMIT 1")).fetchone()
     if row is None:
         raise Refused("reading the revision in force: there is none", next_step="gitmedic init DIR", reason="data_dir")
 
@@ -62,10 +74,9 @@ async def ours(settings: Settings, dsn: str) -> Ours:
 
     repo = OpsRepository(settings.repo, adopted)
     try:
-        revision = await repo.revision(str(row[0]))
+        return await repo.revision(str(row[0]))
     finally:
         await repo.close()
-    return Ours(str(row[0]), revision.policy, cases)
 
 
 def check_decided(own: Ours, doing: str) -> None:
@@ -147,14 +158,18 @@ def check_rights(rights: Rights, forge: ForgeSettings, base: str, wish: Wish) ->
         )
     if rights.default_branch and rights.default_branch != base:
         raise Refused(
-            f"{doing}: its default branch is {rights.default_branch!r}, and repo.base is {base!r}",
-            next_step=f'set [repo] base = "{rights.default_branch}" where that is the protected branch, or change the '
+            f"{doing}: its default branch is {rights.default_branch!r}, and ours is {base!r}",
+            next_step=f"{_set_base(rights.default_branch, wish)} where that is the protected branch, or change the "
             "default branch on the forge",
             reason="base",
         )
 
 
-def check_same(known: ForgeSettings, forge: ForgeSettings, rights: Rights | None = None) -> None:
+def _set_base(branch: str, wish: Wish) -> str:
+    return f"say --base {branch}" if wish.place else f'set [repo] base = "{branch}"'
+
+
+def check_same(known: ForgeSettings, forge: ForgeSettings, rights: Rights | None = None, place: str = "") -> None:
     """Refuse to go from one forge to another in one step; the same repository under a new name is the same."""
     if not known.is_remote:
         return
@@ -165,7 +180,7 @@ def check_same(known: ForgeSettings, forge: ForgeSettings, rights: Rights | None
         at = f"{known.url} (repository {known.repository})" if known.repository else known.url
         raise Refused(
             f"connecting {forge.url}: gitmedic is connected to {at}, which is another repository",
-            next_step="gitmedic forge disconnect, then connect again",
+            next_step=f"gitmedic forge disconnect{f' --place {place}' if place else ''}, then connect again",
             reason="connected",
         )
 

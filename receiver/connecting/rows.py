@@ -11,6 +11,7 @@ import ssl
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Any, Literal
 
 import httpx
@@ -24,10 +25,11 @@ from receiver.adapters.repo.upstream import access_to
 from receiver.config import Settings
 from receiver.connecting import checks, words
 from receiver.domain.finding import Finding
+from receiver.domain.place import key_of
 from receiver.domain.policyfile import Policy
 from receiver.domain.quorum import person_of
 from receiver.errors import GitmedicError, Refused
-from receiver.forges import ForgeGit, remote_of
+from receiver.forges import ForgeGit, remote_of, repository_of
 from receiver.starter import dsn_for
 
 _SKEW_SECONDS = 30.0
@@ -37,28 +39,66 @@ _LATE = 5
 
 
 async def forge(settings: Settings) -> list[Finding]:
-    """All rows about the forge; one on the built-in one."""
+    """All rows about the catalog's forge, one on the built-in one; then those of each place."""
+    rows = await _catalogs(settings)
+    for name in settings.places:
+        rows += await _asked(f"place {name}", partial(_places, settings, name))
+    return rows
+
+
+async def _catalogs(settings: Settings) -> list[Finding]:
     follows = ""
     if settings.repo.path.is_dir():
         follows = await asyncio.to_thread(lambda: mirror.following(Git(settings.repo)))
-    dialect = remote_of(settings)
-    if dialect is None:
+    if not settings.forge.is_remote:
         if follows:
             found = f"the ops repository follows {follows}, and the settings name no forge"
             return [_row("bad", "forge", found, "gitmedic forge connect again, or gitmedic forge disconnect")]
         return [_row("ok", "forge", "gitmedic's own pages")]
     policy = (await checks.ours(settings, dsn_for(settings))).policy
+    return await _of(settings, policy, follows, settings.forge.repository)
+
+
+async def _places(settings: Settings, name: str) -> list[Finding]:
+    """The same of a place, and whether the sites are known whose runs it takes."""
+    there, place, what = settings.at(name), settings.places[name], f"place {name}: sites"
+    revision = await checks.revision(settings, dsn_for(settings))
+    known = {host.site for host in revision.inventory.hosts.values()}
+    unknown = [site for site in place.sites if site not in known] if not place.takes_others else []
+    taken = "all that no other place names" if place.takes_others else ", ".join(place.sites)
+    rows = [_row("ok", what, taken)]
+    if unknown:
+        found = f"no host of the inventory is of {', '.join(unknown)}; known: {', '.join(sorted(known))}"
+        rows = [_row("warn", what, found, f"correct `sites` of [places.{name}], or `site` in the inventory")]
+    if not there.forge.is_remote:
+        return [*rows, _row("ok", f"place {name}", "gitmedic's own pages")]
+    repository_of(there)
+    follows = ""
+    if there.repo.path.is_dir():
+        follows = await asyncio.to_thread(lambda: mirror.following(Git(there.repo)))
+    told = await _of(there, revision.policy, follows, key_of(name, there.forge.repository))
+    return rows + [_renamed(row, name) for row in told]
+
+
+def _renamed(row: Finding, name: str) -> Finding:
+    fix = row.fix.replace("gitmedic forge connect", f"gitmedic forge connect --place {name}")
+    return row.model_copy(update={"what": row.what.replace("forge", f"place {name}", 1), "fix": fix})
+
+
+async def _of(settings: Settings, policy: Policy, follows: str, key: str) -> list[Finding]:
+    dialect = remote_of(settings)
+    assert dialect is not None  # noqa: S101 - it is remote
     rows: list[Finding] = []
     if follows != settings.forge.git_url:
-        found = f"the ops repository follows {follows or 'nobody'}, and the settings name {settings.forge.git_url}"
+        found = f"its copy here follows {follows or 'nobody'}, and the settings name {settings.forge.git_url}"
         rows.append(_row("bad", "forge: mirror", found, "gitmedic forge connect again"))
     try:
         questions: tuple[tuple[str, Callable[[], Awaitable[list[Finding]]]], ...] = (
             ("account", lambda: _account(settings, dialect, policy)),
             ("rights", lambda: _rights(settings, dialect)),
             ("protection", lambda: _protection(settings, dialect, policy)),
-            ("base", lambda: _base(settings, dialect)),
-            ("webhook", lambda: _webhook(settings, dialect)),
+            ("base", lambda: _base(settings, dialect, key)),
+            ("webhook", lambda: _webhook(settings, dialect, key)),
             ("clock", lambda: _clock(settings)),
         )
         for what, ask in questions:
@@ -131,7 +171,7 @@ async def _protection(settings: Settings, dialect: Dialect, policy: Policy) -> l
     return [_row(status, what, f"{'; '.join(weak)} ({words.meaning(policy)})", steps[0])]
 
 
-async def _base(settings: Settings, dialect: Dialect) -> list[Finding]:
+async def _base(settings: Settings, dialect: Dialect, key: str) -> list[Finding]:
     """Where the base stands there and here, and when it was looked at last."""
     access, ref = await access_to(ForgeGit(settings.forge, dialect)), f"refs/heads/{settings.repo.base}"
 
@@ -140,7 +180,7 @@ async def _base(settings: Settings, dialect: Dialect) -> list[Finding]:
         return upstream.listed(git, access, ref, doing="looking at the base branch").get(ref, ""), base_tip(git)
 
     there, here = await asyncio.to_thread(look)
-    row = await _one(settings, "SELECT since, now() AS now FROM forge_polls WHERE repository = %s")
+    row = await _one(settings, "SELECT since, now() AS now FROM forge_polls WHERE repository = %s", key)
     since = row[0] if row else None
     age = (row[1] - since).total_seconds() if row and since else None
     every = settings.forge.poll_seconds
@@ -152,7 +192,7 @@ async def _base(settings: Settings, dialect: Dialect) -> list[Finding]:
     return [_row("warn" if is_late else "ok", "forge: base", found, fix)]
 
 
-async def _webhook(settings: Settings, dialect: Dialect) -> list[Finding]:
+async def _webhook(settings: Settings, dialect: Dialect, key: str) -> list[Finding]:
     what, file, every = "forge: webhook", settings.forge.webhook_secret_file, settings.forge.poll_seconds
     if file is None:
         return [_row("ok", what, f"none: the forge is asked every {every:g} s")]
@@ -175,6 +215,7 @@ async def _webhook(settings: Settings, dialect: Dialect) -> list[Finding]:
     row = await _one(
         settings,
         "SELECT max(received_at), now() FROM forge_deliveries WHERE repository = %s",
+        key,
     )
     last = row[0] if row else None
     if row is None or last is None:
@@ -224,9 +265,9 @@ def _people(settings: Settings, policy: Policy) -> list[Finding]:
     return [_row("warn", "forge: people", found, " · ".join(words.mapping(names, kind)))]
 
 
-async def _one(settings: Settings, query: Any) -> Any:
+async def _one(settings: Settings, query: Any, key: str) -> Any:
     async with await psycopg.AsyncConnection.connect(dsn_for(settings), connect_timeout=3) as connection:
-        return await (await connection.execute(query, (settings.forge.repository,))).fetchone()
+        return await (await connection.execute(query, (key,))).fetchone()
 
 
 def _row(status: Literal["ok", "warn", "bad"], what: str, found: str, fix: str = "") -> Finding:

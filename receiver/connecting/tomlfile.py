@@ -1,4 +1,4 @@
-"""The table `[forge]` of gitmedic.toml as text: all else in the file, comments too, stays byte for byte.
+"""One table of gitmedic.toml as text, such as `[forge]`: all else in the file, comments too, stays byte for byte.
 
 Decides where a line goes by the lines themselves, and believes the result only when a TOML reader finds exactly the
 wanted table in it and every other table as it was. Refuses a file that writes the table in another way, with the lines
@@ -18,20 +18,20 @@ from uuid import uuid4
 
 from receiver.errors import Refused
 
-_HEADER = re.compile(r"^\s*\[\s*forge\s*\]\s*(#.*)?$")
 _ANY_HEADER = re.compile(r"^\s*\[")
 _KEY = re.compile(r"^\s*([A-Za-z0-9_]+)\s*=")
 
-Value = str | float
+Value = str | float | tuple[str, ...]
+FORGE = ("forge",)
 
 
-def with_forge(text: str, values: Mapping[str, Value]) -> str:
-    """The file with these settings in its `[forge]`; keys that are not named here stay as they are."""
+def with_forge(text: str, values: Mapping[str, Value], table: tuple[str, ...] = FORGE) -> str:
+    """The file with these settings in its table; keys that are not named here stay as they are."""
     lines, wanted = text.splitlines(), {key: f"{key} = {_written(value)}" for key, value in values.items()}
-    place = _table(lines)
+    place = _table(lines, table)
     if place is None:
         head = [*lines, ""] if lines and lines[-1].strip() else lines
-        made = [*head, "[forge]", *wanted.values()]
+        made = [*head, f"[{'.'.join(table)}]", *wanted.values()]
     else:
         first, last = place
         left, kept = dict(wanted), []
@@ -40,20 +40,28 @@ def with_forge(text: str, values: Mapping[str, Value]) -> str:
             name = key[1] if key else ""
             kept.append(left.pop(name) if name in left else line)
         made = [*lines[:first], *kept, *left.values(), *lines[last:]]
-    return _checked(text, "\n".join(made) + "\n", _tables(text).get("forge", {}) | dict(values), list(wanted.values()))
+    expected = tables(text)
+    plain = {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+    _inner(expected, table).update(plain)
+    return _checked("\n".join(made) + "\n", expected, table, list(wanted.values()))
 
 
-def without_forge(text: str) -> str:
-    """The file without its `[forge]`; comments behind the table's last line stay."""
-    lines = text.splitlines()
-    place = _table(lines)
-    if place is None:
-        return _checked(text, text, None, [])
-    first, last = place
-    made = [*lines[: first - 1], *lines[last:]]
-    while made and not made[-1].strip():
-        made.pop()
-    return _checked(text, "\n".join(made) + "\n" if made else "", None, [])
+def without_forge(text: str, table: tuple[str, ...] = FORGE) -> str:
+    """The file without its table, and without those inside it; comments behind a table's last line stay."""
+    lines, before = text.splitlines(), tables(text)
+    inner = [(*table, name) for name, value in _inner(before, table).items() if isinstance(value, dict)]
+    for one in (*inner, table):
+        place = _table(lines, one)
+        if place is not None:
+            lines = [*lines[: place[0] - 1], *lines[place[1] :]]
+            while lines and not lines[-1].strip():
+                lines.pop()
+    expected = tables(text)
+    _inner(expected, table[:-1]).pop(table[-1], None)
+    if table[:-1] and not _inner(expected, table[:-1]):
+        expected.pop(table[0])
+    made = "\n".join(lines) + "\n" if lines else ""
+    return _checked(text if tables(text) == expected else made, expected, table, [])
 
 
 def write(file: Path, text: str) -> None:
@@ -98,9 +106,11 @@ def _by_hand(file: Path, why: str) -> Refused:
     )
 
 
-def _table(lines: list[str]) -> tuple[int, int] | None:
+def _table(lines: list[str], table: tuple[str, ...]) -> tuple[int, int] | None:
     """(first line of its content, the line behind its last key)."""
-    header = next((number for number, line in enumerate(lines) if _HEADER.match(line)), None)
+    name = r"\s*\.\s*".join(re.escape(part) for part in table)
+    wanted = re.compile(rf"^\s*\[\s*{name}\s*\]\s*(#.*)?$")
+    header = next((number for number, line in enumerate(lines) if wanted.match(line)), None)
     if header is None:
         return None
     end = header + 1
@@ -112,7 +122,16 @@ def _table(lines: list[str]) -> tuple[int, int] | None:
     return header + 1, end
 
 
-def _tables(text: str) -> dict[str, Any]:
+def _inner(tables: dict[str, Any], table: tuple[str, ...]) -> dict[str, Any]:
+    """The table of this name; one that is not there is made."""
+    for name in table:
+        found = tables.setdefault(name, {})
+        tables = found if isinstance(found, dict) else {}
+    return tables
+
+
+def tables(text: str) -> dict[str, Any]:
+    """As a TOML reader has it."""
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -121,14 +140,16 @@ def _tables(text: str) -> dict[str, Any]:
         ) from None
 
 
-def _checked(before: str, after: str, forge: Mapping[str, Any] | None, lines: list[str]) -> str:
-    expected = {name: value for name, value in _tables(before).items() if name != "forge"}
+def _checked(after: str, expected: Mapping[str, Any], table: tuple[str, ...], lines: list[str]) -> str:
     try:
         found = tomllib.loads(after)
     except tomllib.TOMLDecodeError:
         found = {}
-    if found != expected | ({"forge": dict(forge)} if forge is not None else {}):
-        step = f"write the table by hand: [forge] {' · '.join(lines)}" if lines else "take the table forge out by hand"
+    if found != expected:
+        name = ".".join(table)
+        step = (
+            f"write the table by hand: [{name}] {' · '.join(lines)}" if lines else f"take the table {name} out by hand"
+        )
         raise Refused(
             "writing the settings file: its settings of the forge stand there in a way that is not edited",
             next_step=step,
@@ -139,4 +160,6 @@ def _checked(before: str, after: str, forge: Mapping[str, Any] | None, lines: li
 
 def _written(value: Value) -> str:
     """A TOML basic string is a JSON string, where neither holds what TOML has no escape for."""
+    if isinstance(value, tuple):
+        return f"[{', '.join(_written(one) for one in value)}]"
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else f"{value:g}"

@@ -35,12 +35,16 @@ class Wish:
     allow_admin: bool = False
     hook_url: str = ""  #: how the forge reaches this server
     no_hook: bool = False
+    place: str = ""  #: a place beside the catalog's repository, by its name in the settings
+    sites: tuple[str, ...] = ()  #: whose runs go there; none: as it is, or all that no other place names
+    prefix: str | None = None  #: None: as it is
+    base: str = ""  #: empty: as it is, or the forge's default branch
     typed: str = field(default="", repr=False)  #: a token from the terminal
 
 
-def secret_path(settings: Settings, name: str) -> Path:
+def secret_path(settings: Settings, name: str, place: str = "") -> Path:
     """Where a secret of ours lies."""
-    return settings.data_dir / "secrets" / name
+    return settings.data_dir / "secrets" / (f"{place}.{name}" if place else name)
 
 
 def wished(settings: Settings, wish: Wish) -> ForgeSettings:
@@ -55,7 +59,7 @@ def wished(settings: Settings, wish: Wish) -> ForgeSettings:
         said |= {"app_id": wish.app_id, "app_installation": wish.app_installation}
         said["app_key_file"] = wish.app_key_file.absolute() if wish.app_key_file else None
     if wish.token_file or not is_app:
-        said["token_file"] = wish.token_file.absolute() if wish.token_file else secret_path(settings, TOKEN)
+        said["token_file"] = wish.token_file.absolute() if wish.token_file else secret_path(settings, TOKEN, wish.place)
     if wish.ca_file:
         said["ca_file"] = wish.ca_file.absolute()
     try:

@@ -60,3 +60,35 @@ def test_the_mode_and_the_place_behind_a_link_stay(tmp_path: Path) -> None:
     assert (tmp_path / "link.toml").is_symlink() and (tmp_path / "real.toml").read_text() == "b = 2\n"
     assert (tmp_path / "real.toml").stat().st_mode & 0o777 == 0o640
     assert sorted(one.name for one in tmp_path.iterdir()) == ["link.toml", "real.toml"]
+
+
+LAB = ("places", "lab")
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_place_there_and_back(text: str) -> None:
+    made = with_forge(with_forge(text, {"sites": ("lab", "at\\tic")}, LAB), VALUES, (*LAB, "forge"))
+    wanted = {"places": {"lab": {"sites": ["lab", "at\\tic"], "forge": VALUES}}}
+    assert tomllib.loads(made) == tomllib.loads(text) | wanted
+    assert with_forge(made, VALUES, (*LAB, "forge")) == made
+    assert without_forge(made, LAB).rstrip("\n") == text.rstrip("\n")
+
+
+def test_other_places_and_the_catalogs_forge_stay() -> None:
+    attic = "[ places . attic ] # old\nsites = ['attic']\n\n[places.attic.forge]\nkind = 'local'\n"
+    text = f"[forge]\nkind = 'local'\n\n{attic}"
+    made = with_forge(text, {"sites": ("lab",)}, LAB)
+    assert without_forge(made, LAB) == text
+    assert tomllib.loads(without_forge(made, ("places", "attic"))) == {
+        "forge": {"kind": "local"}, "places": {"lab": {"sites": ["lab"]}},
+    }  # fmt: skip
+    assert with_forge(made, {"prefix": "infra"}, ("places", "attic")).count("[ places . attic ] # old\nsites") == 1
+
+
+@pytest.mark.parametrize("text", ["places.lab.sites = ['x']\n", "[places]\nlab = {sites = ['x']}\n"])
+def test_a_place_written_in_another_way_is_left_to_people(text: str) -> None:
+    with pytest.raises(Refused) as caught:
+        with_forge(text, {"sites": ("lab",)}, LAB)
+    assert '[places.lab] sites = ["lab"]' in caught.value.next_step
+    with pytest.raises(Refused, match="not edited"):
+        without_forge(text, LAB)

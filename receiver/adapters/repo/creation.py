@@ -49,11 +49,20 @@ def create_ops_repository(
     for name in files:
         check_tree_path(name)
     with _beside(path) as made:
-        git = _empty(made, base)
-        first = git.run(
-            "fast-import", "--quiet", "--date-format=now",
-            stdin=_stream(git.settings, files, author, message), doing="writing the first commit",
-        )  # fmt: skip
+        return _begin(_empty(made, base), files, author, message)
+
+
+def begin_base(path: Path, files: Mapping[str, bytes], author: str, base: str = "main") -> str:
+    """The first commit of a repository that is there and has no base branch yet; the commit's id."""
+    check_signature(author)
+    return _begin(Git(RepoSettings(path=path, base=check_branch(base))), files, author, "First commit")
+
+
+def _begin(git: Git, files: Mapping[str, bytes], author: str, message: str) -> str:
+    first = git.run(
+        "fast-import", "--quiet", "--date-format=now",
+        stdin=_stream(git.settings, files, author, message), doing="writing the first commit",
+    )  # fmt: skip
     return check_id(first.stdout.decode("ascii", "replace").strip())
 
 

@@ -90,13 +90,13 @@ class Hook:
         return await self.door.rows("SELECT * FROM forge_deliveries ORDER BY received_at, id")
 
 
-def opened(door: Door, kind: str, **more: Any) -> Hook:
+def opened(door: Door, kind: str, *others: Hooked, **more: Any) -> Hook:
     hook = Hook(kind, door.http, door, [WHSEC if kind == "gitlab-signed" else SECRET])
     hooked = Hooked(
         kind=kind.partition("-")[0], repository="42", key="42", secret=lambda: hook.secret[0],
         deliveries=PostgresDeliveries(door.office.store.pool), counted=lambda done: hook.counted.update([done]),
     )  # fmt: skip
-    app = create_app(replace(door.app.state.parts, hooked=(replace(hooked, **more),)))
+    app = create_app(replace(door.app.state.parts, hooked=(replace(hooked, **more), *others)))
     hook.http = httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url=URL)
     return hook
 
@@ -129,8 +129,26 @@ async def test_the_order_means_nothing(hook: Hook) -> None:
     assert {row["id"] for row in await hook.rows()} == {"d-1", "d-2", "d-3"}
 
 
+@pytest.mark.parametrize("kind", KINDS[:3])
+async def test_two_forges_with_a_repository_of_one_number_are_told_apart_by_their_secrets(
+    door: Door, kind: str
+) -> None:
+    deliveries = PostgresDeliveries(door.office.store.pool)
+    silent = Hooked(kind=kind, repository="42", key="mute/42", secret=lambda: "", deliveries=deliveries, counted=print)
+    other = replace(silent, key="lab/42", secret=lambda: "the lab's own")
+    hook = opened(door, kind, silent, other)
+    async with hook.http:
+        body = json.dumps(hook.payload()).encode()
+        assert (await hook.send(id="d-1")).status_code == 202
+        theirs = await hook.post(body, hook.headers(body, "d-1", secret="the lab's own"))
+        nobodys = await hook.post(body, hook.headers(body, "d-2", secret="a third one"))
+    assert (theirs.status_code, nobodys.status_code) == (202, 403)
+    assert [row["repository"] for row in await hook.rows()] == ["42", "lab/42"]
+
+
 async def test_it_wakes_the_case_of_the_proposal_and_changes_nothing_else(hook: Hook) -> None:
     case = await proposed(hook.door)
+    await hook.door.rows(f"UPDATE cases SET repository = '42' WHERE id = '{case.id}' RETURNING id")
     asked = f"SELECT kind, body, events, fence, due_at <= now() AS due FROM cases WHERE id = '{case.id}'"
     (before,) = await hook.door.rows(asked)
     await hook.send(hook.payload(case.proposal.number + 1), id="d-0")
