@@ -178,8 +178,9 @@ class AnsibleRunner:
             over.set()
             await _end(process, run.mark)
             await asyncio.gather(*readers, watch, flush, return_exceptions=True)
-        if seen.result is None and seen.stopped is None and run.groups.ran_out_of_memory():
-            seen.is_over(job, "memory_mb")
+        met = run.groups.met() if seen.stopped is None else ""
+        if met and (seen.result is None or seen.result.status != "successful"):
+            seen.is_over(job, met)
         await _hand_on(seen, record)
         return _result(job, seen, began, process.returncode)
 

@@ -72,7 +72,7 @@ def run(job: Job, base: Path, out: TextIO) -> RunResult:
     if skips.exists():
         reader.read_skips(skips.read_text("utf-8"))
     why = judge(job, status, reader)
-    limit = cause(job, why, was_full=full.was_full) if why else ""
+    limit = cause(job, f"{why} {reader.said}", was_full=full.was_full) if why else ""
     return RunResult(
         status="failed" if why else "successful",
         rc=rc,

@@ -38,6 +38,7 @@ class Reader:
         self.not_previewable: list[str] = []
         self.stats: dict[str, RunStats] = {}
         self.failure = ""
+        self.said = ""  #: all that the first failure said
         self.has_stats = False
 
     def read(self, event: dict[str, Any]) -> RunEvent | None:
@@ -57,6 +58,7 @@ class Reader:
         text = _text(kind, event, data, result)
         if kind in ("failed", "unreachable") and not data.get("ignore_errors"):
             self.failure = self.failure or f"{host}: {task}: {text}"[:400]
+            self.said = self.said or text
         line = RunEvent(
             seq=self._seq,
             at=datetime.now(UTC),

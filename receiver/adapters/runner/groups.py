@@ -29,16 +29,19 @@ class Groups:
         """Where a process writes itself in."""
         return tuple(folder / "cgroup.procs" for folder in self.folders)
 
-    def ran_out_of_memory(self) -> bool:
-        """Whether the kernel ended a process of it for its memory."""
-        for folder in self.folders:
-            for name in ("memory.events", "memory.oom_control"):
+    def met(self) -> str:
+        """The limit that the kernel held it to; empty when none."""
+        for name, count, key in (
+            ("memory.events", "oom_kill", "memory_mb"),
+            ("memory.oom_control", "oom_kill", "memory_mb"),
+            ("pids.events", "max", "processes"),
+        ):
+            for folder in self.folders:
                 with contextlib.suppress(OSError):
                     words = (folder / name).read_text().split()
-                    counts = dict(zip(words[::2], words[1::2], strict=False))
-                    if int(counts.get("oom_kill", "0")) > 0:
-                        return True
-        return False
+                    if int(dict(zip(words[::2], words[1::2], strict=False)).get(count, "0")) > 0:
+                        return key
+        return ""
 
     def end(self, seconds: float = 5.0) -> None:
         """Kill all in it, and remove it; blocking."""

@@ -26,8 +26,7 @@ _SAID = {
     "Cannot allocate memory": "memory_mb",
     "MemoryError": "memory_mb",
     "can't start new thread": "processes",
-    "Cannot fork": "processes",
-    "cannot fork": "processes",
+    "Resource temporarily unavailable": "processes",
 }
 _WORDS = {
     "timeout_seconds": "it took longer than {} s",
