@@ -30,7 +30,7 @@ from receiver.adapters.runner.collections import installed_in, provide
 from receiver.adapters.runner.gate import agent_door, network_gate
 from receiver.adapters.runner.groups import Groups, open_groups
 from receiver.adapters.runner.kin import MARK, sweep
-from receiver.adapters.runner.limits import exceeded, words
+from receiver.adapters.runner.limits import exceeded, folder_bytes, words
 from receiver.adapters.runner.sandbox import Cell, LandlockKind, command, give_to, seen_at, texts, write_passwd
 from receiver.adapters.runner.settings import RunnerSettings
 from receiver.domain.lint import check_names
@@ -319,6 +319,7 @@ async def _watch(run: _Run, root: int, seen: _Seen, cancelled: Asked) -> None:
     """Returns when the run must end: cancelled, out of time, or too large."""
     job = run.job
     end = asyncio.get_running_loop().time() + job.timeout_seconds
+    given = await asyncio.to_thread(folder_bytes, run.scratch)
     while True:
         await asyncio.sleep(_LOOK_SECONDS)
         if asyncio.get_running_loop().time() > end:
@@ -329,7 +330,7 @@ async def _watch(run: _Run, root: int, seen: _Seen, cancelled: Asked) -> None:
                 return None
         except GitmedicError as error:
             log.warning("run.cancel_unknown", error=error.message)
-        key = await asyncio.to_thread(exceeded, job, root, run.mark, run.scratch)
+        key = await asyncio.to_thread(exceeded, job, root, run.mark, run.scratch, given)
         if key:
             return seen.is_over(job, key)
 

@@ -92,19 +92,20 @@ def cause(job: Job, said: str, *, was_full: bool) -> str:
     return next((key for text, key in _SAID.items() if text in said), "")
 
 
-def exceeded(job: Job, root: int, mark: str, scratch: Path) -> str:
-    """The limit that a run is over now, seen from outside; empty when none. Blocking."""
+def exceeded(job: Job, root: int, mark: str, scratch: Path, given: int) -> str:
+    """The limit that a run is over now, seen from outside; empty when none. `given` are the bytes that lay in its
+    directory before it began. Blocking."""
     pids = kin(root, mark)
     if len(pids) > job.processes:
         return "processes"
     if memory_mb(pids) > job.memory_mb:
         return "memory_mb"
-    if job.isolation not in _SHUT_OFF and _folder_bytes(scratch) > job.scratch_mb << 20:
+    if job.isolation not in _SHUT_OFF and folder_bytes(scratch) - given > job.scratch_mb << 20:
         return "scratch_mb"
     return ""
 
 
-def _folder_bytes(folder: Path) -> int:
+def folder_bytes(folder: Path) -> int:
     """What is on the disk: a hole in a file takes none."""
     total = 0
     for top, _, files in os.walk(folder):
