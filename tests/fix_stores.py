@@ -32,8 +32,9 @@ from receiver.pipeline import advance
 from receiver.ports import Event, Lease, Post, Token
 from receiver.testing import World
 from receiver.testing.clock import FakeClock
+from receiver.testing.locks import FakeLocks
 from receiver.testing.people import FakeAccess, FakeArchive, FakeDeliveries, FakeDesk, FakeInbox, FakeLogs
-from receiver.testing.store import FakeCases, FakeLedger, FakeLocks, FakeRuns
+from receiver.testing.store import FakeCases, FakeLedger, FakeRuns
 from tests.unit.test_pipeline import FILES, alert
 
 NOW = datetime(2026, 11, 26, tzinfo=UTC)

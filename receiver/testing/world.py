@@ -17,10 +17,11 @@ from receiver.pipeline import Ports, advance, clearance, event_of, role_of
 from receiver.places import Place, Places
 from receiver.ports import Planner
 from receiver.testing.clock import FakeClock
+from receiver.testing.locks import FakeLocks
 from receiver.testing.memory import FakeMemory
 from receiver.testing.outside import FakeFacts, FakeNotifier, FakeProof, FakeRunner
 from receiver.testing.repo import FakeForge, FakeRepo, FakeSignatures
-from receiver.testing.store import FakeCases, FakeLedger, FakeLocks, FakeRuns
+from receiver.testing.store import FakeCases, FakeLedger, FakeRuns
 
 
 class World:

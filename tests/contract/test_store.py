@@ -26,8 +26,9 @@ from receiver.errors import Conflict, Retry
 from receiver.identity import new_id
 from receiver.ports import Clearance, Event
 from receiver.testing.clock import FakeClock
+from receiver.testing.locks import FakeLocks
 from receiver.testing.people import FakeDesk
-from receiver.testing.store import FakeCases, FakeLedger, FakeLocks, FakeRuns
+from receiver.testing.store import FakeCases, FakeLedger, FakeRuns
 from tests.unit.test_pipeline import alert
 
 pytestmark = pytest.mark.anyio
