@@ -34,10 +34,11 @@ def docker() -> Iterator[Docker]:
 
 
 @pytest.fixture
-def stage(tmp_path: Path, net: Net) -> Stage:
-    made = Stage(tmp_path, bwrap=net.bwrap())
+def stage(tmp_path: Path, net: Net) -> Iterator[Stage]:
+    made = Stage(tmp_path)
     made.keys = {"ssh": make_key(net.base)[0]}
-    return made
+    with net.entered():
+        yield made
 
 
 @pytest.mark.anyio

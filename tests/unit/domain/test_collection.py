@@ -99,22 +99,13 @@ def test_a_role_that_speaks_of_a_collection_brings_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("argv", "reads"),
-    [
-        ('[vtysh, -c, "show bgp summary json"]', True),
-        ('[vtysh, -c, "show bgp", -c, "show version"]', True),
-        ('[vtysh, -c, "{{ gm_host }}"]', False),
-        ('[vtysh, -c, "clear bgp *"]', False),
-        ('[vtysh, -c, "show bgp", -c, "configure terminal"]', False),
-        ('[vtysh, "show bgp"]', False),
-        ('[vtysh, -f, "show bgp"]', False),
-        ('[sh, -c, "show bgp"]', False),
-        ("[vtysh]", False),
-    ],
+    ("said", "reads"),
+    [("show bgp neighbors json", True), ("show bgp neighbors {{ gm_host }} json", False), ("clear bgp *", False)],
 )
-def test_a_router_is_asked_in_a_dry_run_too(argv: str, reads: bool) -> None:
-    task = f"- hosts: targets\n  tasks:\n    - ansible.builtin.command: {{argv: {argv}}}\n      check_mode: false\n"
-    files = {"playbook.yml": task.encode(), "catalog.yml": CATALOG.replace(b"effect: change", b"effect: read")}
+def test_a_router_is_asked_in_a_dry_run_too(said: str, reads: bool) -> None:
+    task = f"    - ansible.builtin.command: {{argv: [vtysh, -c, '{said}']}}\n      check_mode: false\n"
+    files = {"catalog.yml": CATALOG.replace(b"effect: change", b"effect: read")}
+    files["playbook.yml"] = f"- hosts: targets\n  tasks:\n{task}".encode()
     if reads:
         assert read_playbook("playbooks/a/b", files).effect == "read"
     else:
