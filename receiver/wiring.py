@@ -306,7 +306,9 @@ def _runner(settings: Settings) -> AnsibleRunner:
         for name, credential in settings.credentials.items()
         if credential.kind == "ssh_key" and credential.file is not None
     }
-    return AnsibleRunner(settings.runner, data_dir=settings.data_dir, keys=keys)
+    runner = AnsibleRunner(settings.runner, data_dir=settings.data_dir, keys=keys)
+    runner.clear()
+    return runner
 
 
 def stop_on_signals() -> asyncio.Event:

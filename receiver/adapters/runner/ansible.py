@@ -13,7 +13,6 @@ import os
 import shutil
 import signal
 import sys
-import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -24,11 +23,11 @@ from uuid import uuid4
 import structlog
 
 import receiver
-from receiver.adapters.runner import ladder
+from receiver.adapters.runner import ladder, remains
 from receiver.adapters.runner.agent import ssh_agent
 from receiver.adapters.runner.collections import installed_in, provide
 from receiver.adapters.runner.gate import agent_door, network_gate
-from receiver.adapters.runner.groups import Groups, open_groups
+from receiver.adapters.runner.groups import Groups, groups_of, open_groups
 from receiver.adapters.runner.kin import MARK, sweep
 from receiver.adapters.runner.limits import exceeded, folder_bytes, words
 from receiver.adapters.runner.sandbox import Cell, LandlockKind, command, give_to, seen_at, texts, write_passwd
@@ -107,6 +106,13 @@ class AnsibleRunner:
         self._keys = dict(keys or {})
         self._found: ladder.Found | None = None
 
+    def clear(self) -> None:
+        """End and remove what executors that were killed have left."""
+        for root in {ladder.scratch_root(kind, self._scratch) for kind in ladder.kinds()} | {self._scratch}:
+            left = remains.clear(root, _end_remains)
+            if left:
+                log.warning("run.cleared", directories=left)
+
     async def isolation(self) -> Rung:
         """The strongest rung that works, probed once."""
         return (await self.probed()).rung
@@ -120,11 +126,11 @@ class AnsibleRunner:
 
     async def run(self, job: Job, record: RecordEvents, cancelled: Asked) -> RunResult:
         """Run one job; always answers, and leaves nothing."""
-        began, mark = datetime.now(UTC), uuid4().hex
+        began, mark, held = datetime.now(UTC), uuid4().hex, contextlib.ExitStack()
         job = job.model_copy(update={"isolation": rung_of(job)})
         kind = await self._kind(job)
         try:
-            scratch = self._new_scratch(kind)
+            scratch = held.enter_context(remains.fresh(ladder.scratch_root(kind, self._scratch), mark))
         except OSError as error:
             return _failed(job, began, f"making a directory for the run in {self._scratch}: {error.strerror}")
         groups = Groups()
@@ -150,7 +156,7 @@ class AnsibleRunner:
             left = await asyncio.to_thread(sweep, mark)
             if left:
                 log.error("run.left_behind", pids=left)
-            shutil.rmtree(scratch, ignore_errors=True)
+            held.close()
 
     async def _child(
         self, run: _Run, argv: list[str], record: RecordEvents, cancelled: Asked, began: datetime
@@ -207,10 +213,10 @@ class AnsibleRunner:
             )
         return [self._keys[name] for name in job.credentials]
 
-    def _new_scratch(self, kind: LandlockKind) -> Path:
-        root = ladder.scratch_root(kind, self._scratch)
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(prefix="run-", dir=root))
+
+def _end_remains(mark: str) -> None:
+    sweep(mark)
+    groups_of(mark).end()
 
 
 def rung_of(job: Job) -> Rung:

@@ -77,6 +77,12 @@ def open_groups(name: str, memory_mb: int, processes: int) -> Groups:
     return Groups(tuple(made))
 
 
+def groups_of(name: str) -> Groups:
+    """The groups of this name that are there."""
+    places = [home / f"gitmedic-{name}" for _, home, _ in _homes()]
+    return Groups(tuple(place for place in places if place.is_dir()))
+
+
 def _homes() -> list[tuple[int, Path, tuple[str, ...]]]:
     """Our own groups: version, folder, and which limits it can set."""
     found: list[tuple[int, Path, tuple[str, ...]]] = []

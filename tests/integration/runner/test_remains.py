@@ -1,0 +1,63 @@
+"""Directories of runs: held while they are used, removed when their executor was killed, and never another's."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from uuid import uuid4
+
+from receiver.adapters.runner.ansible import AnsibleRunner
+from receiver.adapters.runner.kin import MARK
+from receiver.adapters.runner.remains import clear, fresh
+from receiver.adapters.runner.settings import RunnerSettings
+
+HOLDER = """
+import sys, pathlib
+from receiver.adapters.runner.remains import fresh
+with fresh(pathlib.Path(sys.argv[1]), sys.argv[2]) as made:
+    (made / "home").mkdir()
+    print(made.name, flush=True)
+    sys.stdin.read()
+"""
+
+
+def holder(root: Path) -> tuple[subprocess.Popen[str], Path]:
+    """Another executor with one run."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, root, uuid4().hex], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    return process, root / process.stdout.readline().strip()
+
+
+def test_what_a_killed_executor_left_is_removed_at_the_next_start(tmp_path: Path) -> None:
+    root = tmp_path / "scratch"
+    dead, left = holder(root)
+    living, used = holder(root)
+    with fresh(root, uuid4().hex) as own:
+        dead.send_signal(signal.SIGKILL)
+        dead.communicate()
+        assert left.is_dir()
+        orphan = subprocess.Popen(["sleep", "60"], env={MARK: left.name.removeprefix("run-")})
+        AnsibleRunner(RunnerSettings(), data_dir=tmp_path).clear()
+        assert not left.exists() and orphan.wait(10) == -signal.SIGKILL
+        assert (used / "home").is_dir() and own.is_dir(), "what another one uses, and our own"
+    living.communicate("")
+    assert list(root.iterdir()) == [] == clear(root, print)
+
+
+def test_only_what_is_of_a_run_and_old_is_removed(tmp_path: Path) -> None:
+    old = f"run-{uuid4().hex}"
+    for name in ("else", "run-else", "new-1", "new-2", "probe-1", old):
+        (tmp_path / name).mkdir()
+    (tmp_path / f"run-{uuid4().hex}").symlink_to(tmp_path / "else")
+    os.utime(tmp_path / "new-2", (0, 0))
+    told: list[str] = []
+    assert clear(tmp_path, told.append) == ["new-2", old]
+    assert told == [old.removeprefix("run-")]
+    left = {one.name for one in tmp_path.iterdir() if not one.is_symlink()}
+    assert left == {"else", "run-else", "new-1", "probe-1"}
+    assert clear(tmp_path / "never", told.append) == []
