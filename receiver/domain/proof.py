@@ -39,6 +39,7 @@ class Reading(Record):
     sample_at: datetime | None = None  #: newest sample of the alert's own series
     expression: str = ""
     simulated: bool = False
+    settling: bool = False  #: quiet, and not seen for long enough yet: no last word
 
 
 class Check(Record):

@@ -36,10 +36,18 @@ async def verify(case: Executed, *, proof: Proof, repo: Repo, clock: Clock) -> V
     verdict, why = _sum(words)
     grace = baseline.interval_seconds * GRACE_EVALUATIONS
     last_at = settled_at + timedelta(seconds=baseline.range_seconds + grace)
-    if (case.alert is not None or checks) and verdict is not Verdict.RESOLVED and now < last_at:
-        raise Retry(f"settling: {verdict}", at=min(now + timedelta(seconds=baseline.interval_seconds), last_at))
+    # a planner that was away that long has not seen it quiet yet, which is no reason to say that it fires
+    is_early = now < last_at or reading.settling
+    if (case.alert is not None or checks) and verdict is not Verdict.RESOLVED and is_early:
+        raise Retry(f"settling: {verdict}", at=_next(now, baseline.interval_seconds, last_at))
     verification = Verification(verdict=verdict, why=why, before=case.before, after=reading, checks=checks)
     return case.become(Verified, verification=verification)
+
+
+def _next(now: datetime, interval_seconds: float, last_at: datetime) -> datetime:
+    """The next look, and one at the very end."""
+    following = now + timedelta(seconds=interval_seconds)
+    return min(following, last_at) if now < last_at else following
 
 
 async def _reading(case: Executed, baseline: Baseline, proof: Proof, hold: float, ended: datetime) -> Reading:

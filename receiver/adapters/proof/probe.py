@@ -105,7 +105,7 @@ class ProbeProof:
         elif now - self._quiet_since.setdefault(key, now) < timedelta(seconds=held_seconds):
             quiet = (now - self._quiet_since[key]).total_seconds()
             why = f"quiet for {quiet:.1f} s of {held_seconds:g}"
-            reading = reading.model_copy(update={"verdict": Verdict.STILL_FIRING, "why": why})
+            reading = reading.model_copy(update={"verdict": Verdict.STILL_FIRING, "why": why, "settling": True})
         return reading.model_copy(update={"simulated": True})
 
     async def check(
