@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import lists, machine, memory, opening, peer, place, propose, stages, start, webhook
+from bench import executor, lists, machine, memory, opening, peer, place, propose, stages, start, webhook
 from bench import run as runs
 from bench.report import Measure, Report, table
 
@@ -35,6 +35,7 @@ GROUPS = {
     opening.NAME: Group(opening.measure, "stored alerts become cases"),
     stages.NAME: Group(stages.measure, "the way of a case, from its own events"),
     runs.NAME: Group(runs.measure, "a run beside bare ansible-playbook"),
+    executor.NAME: Group(executor.measure, "two executors beside one, many events, and a cancel"),
     propose.NAME: Group(propose.measure, "a proposal beside many old ones"),
     lists.NAME: Group(lists.measure, "pages of an installation with 100,000 cases"),
     memory.NAME: Group(memory.measure, "a recall, however much is remembered"),

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench import __main__ as suite
-from bench import bodies, lists, memory, opening, peer, propose, start, webhook
+from bench import bodies, executor, lists, memory, opening, peer, propose, start, webhook
 from bench.client import Spec, post
 from bench.report import Measure, Report
 from receiver.domain.alert import read_delivery
@@ -118,6 +118,19 @@ async def test_a_recall_at_each_size() -> None:
     assert {one.name for one in found.values() if one.sign} == {
         "600 rows, by words: p99", "600 rows, with vectors: p99", "p99 at 900 rows to that at 600",
     }  # fmt: skip
+
+
+@pytest.mark.anyio
+async def test_two_executors_many_events_and_a_cancel() -> None:
+    small = executor.measure(1, 0.0, runs=2, run_seconds=0.1, events=500, loops=20)
+    found = {one.name: one for one in [one async for one in small]}
+    assert all(one.median > 0 for one in found.values())
+    assert {one.name: (one.sign, one.target) for one in found.values() if one.sign} == {
+        "2 runs of 0.1 s: two executors to one": (">=", 1.8),
+        "500 events stored a second": (">=", 2_000),
+        "a run with 20 events: stored to not stored": ("<=", 1.1),
+        "cancelled, and nothing is left": ("<", 6),
+    }
 
 
 def test_growth_is_a_slope() -> None:
