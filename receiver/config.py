@@ -16,10 +16,17 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+)
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -33,7 +40,7 @@ from receiver.adapters.forge.settings import ForgeSettings
 from receiver.adapters.planner.settings import PlannerSettings
 from receiver.adapters.proof.settings import SourceSettings
 from receiver.adapters.repo.settings import RepoSettings
-from receiver.adapters.runner.settings import RunnerSettings
+from receiver.adapters.runner.settings import NAME, CredentialSettings, RunnerSettings
 from receiver.adapters.telemetry.settings import LogSettings
 from receiver.elsewhere import PlacesSettings
 from receiver.errors import Invalid, Refused
@@ -84,6 +91,13 @@ def _one_name_each(sources: tuple[SourceSettings, ...]) -> tuple[SourceSettings,
     if twice is not None:
         raise ValueError(f"two sources are named {twice!r}")
     return sources
+
+
+def _plain_names(credentials: dict[str, CredentialSettings]) -> dict[str, CredentialSettings]:
+    wrong = next((name for name in credentials if not NAME.fullmatch(name)), None)
+    if wrong is not None:
+        raise ValueError(f"{wrong!r} is no name: small letters, digits, dashes and underscores")
+    return credentials
 
 
 class _Section(BaseModel):
@@ -143,21 +157,6 @@ class WebSettings(_Section):
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
 
-class CredentialSettings(_Section):
-    """One credential of the executor: a file or a command that prints it, and the hosts it is good for."""
-
-    kind: Literal["ssh_key", "token", "password"] = Field(description="what it is")
-    file: Path | None = Field(None, description="where it lies; readable by gitmedic alone")
-    command: tuple[str, ...] = Field((), description="or: a program and its arguments that prints it")
-    hosts: tuple[str, ...] = Field((), description="inventory hosts that may see it; empty: none")
-
-    @model_validator(mode="after")
-    def _one_origin(self) -> CredentialSettings:
-        if (self.file is None) == (not self.command):
-            raise ValueError("say exactly one of `file` and `command`")
-        return self
-
-
 class WorkerSettings(_Section):
     """How much is done at once."""
 
@@ -198,7 +197,7 @@ class Settings(BaseSettings):
     database: DatabaseSettings = DatabaseSettings()
     web: WebSettings = WebSettings()
     sources: Annotated[tuple[SourceSettings, ...], AfterValidator(_one_name_each)] = ()
-    credentials: dict[str, CredentialSettings] = {}
+    credentials: Annotated[dict[str, CredentialSettings], AfterValidator(_plain_names)] = {}
     runner: RunnerSettings = RunnerSettings()
     repo: RepoSettings
     forge: ForgeSettings = ForgeSettings()
@@ -314,6 +313,9 @@ def problems(settings: Settings) -> list[Refused]:
 
 def _secret_files(settings: Settings) -> list[tuple[str, Path]]:
     named = [(f"credential {name!r}", one.file) for name, one in settings.credentials.items()]
+    for name, one in settings.credentials.items():
+        named.append((f"the passphrase of credential {name!r}", one.passphrase_file))
+        named.append((f"the token of credential {name!r}", one.openbao.token_file if one.openbao else None))
     named += [(f"the key of tier {name!r}", tier.key_file) for name, tier in settings.planner.tiers.items()]
     for forge, where in [
         (settings.forge, ""),

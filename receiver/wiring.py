@@ -301,12 +301,7 @@ class NoRunner:
 
 
 def _runner(settings: Settings) -> AnsibleRunner:
-    keys = {
-        name: credential.file
-        for name, credential in settings.credentials.items()
-        if credential.kind == "ssh_key" and credential.file is not None
-    }
-    runner = AnsibleRunner(settings.runner, data_dir=settings.data_dir, keys=keys)
+    runner = AnsibleRunner(settings.runner, data_dir=settings.data_dir, credentials=settings.credentials)
     runner.clear()
     return runner
 

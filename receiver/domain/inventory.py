@@ -35,7 +35,7 @@ _CONNECTION = {
     "ansible_python_interpreter": "python",
     "ansible_become": "become",
 }
-_OWN = {"site", "kind", "node", "depends_on", "group", "match", "managed_by", "reboot", "local"}
+_OWN = {"site", "kind", "node", "depends_on", "group", "match", "managed_by", "reboot", "local", "jump"}
 
 
 class Local(Record):
@@ -66,6 +66,7 @@ class Host(Record):
     managed_by: str | None = None
     reboot_allowed: bool = False
     local: Local = Local()
+    jump: tuple[str, ...] = ()  #: hosts of the inventory by way of which it is reached, in order
 
 
 class Inventory(Record):
@@ -99,16 +100,24 @@ def read_inventory(files: Mapping[str, bytes]) -> Inventory:
     hosts = {}
     for name, places in sorted(raw.hosts.items()):
         hosts[name] = _read_host(name, raw.variables_of(name), places[0][1])
+    for name, host in hosts.items():
+        _check_jump(host, hosts, f"{raw.hosts[name][0][1]}: host {name!r}")
     return Inventory(hosts=hosts)
 
 
 def targets_digest(inventory: Inventory, names: Iterable[str]) -> str:
-    """sha256 over the addresses, users and variables of these hosts; raises `Invalid` for an unknown one."""
+    """sha256 over the addresses, users and variables of these hosts and of the hosts on the way to them.
+
+    Raises `Invalid` for an unknown one.
+    """
     found = []
     for name in names:
         if name not in inventory.hosts:
             raise Invalid(f"host {name!r} is not in the inventory")
-        found.append(inventory.hosts[name].model_dump(mode="json"))
+        host = inventory.hosts[name]
+        # a host without jump hosts has the digest that it had before there were any
+        found.append(host.model_dump(mode="json", exclude={"jump"}))
+        found += [inventory.hosts[hop].model_dump(mode="json", exclude={"jump"}) for hop in host.jump]
     text = json.dumps(found, sort_keys=True, separators=(",", ":"))
     return sha256(text.encode()).hexdigest()
 
@@ -177,6 +186,7 @@ def _read_host(name: str, variables: dict[str, Any], where: str) -> Host:
         "managed_by": own.get("managed_by"),
         "reboot_allowed": own.get("reboot") == "allowed",
         "local": own.get("local") or {},
+        "jump": own.get("jump") or (),
     }
     host.setdefault("address", name if typed.get("connection", "ssh") == "ssh" else "")
     try:
@@ -203,3 +213,15 @@ def _check_host(host: Host, place: str) -> None:
             raise Invalid(f"local: {path!r} goes up", where=place)
     for text in host.match:
         Matchers.parse(text)
+
+
+def _check_jump(host: Host, hosts: Mapping[str, Host], place: str) -> None:
+    """The whole way is written at its end: hosts of the inventory, reached by SSH without a way of their own."""
+    for name in host.jump:
+        hop = hosts.get(name)
+        if hop is None:
+            raise Invalid(f"jump: {name!r} is not in the inventory", where=place)
+        if host.connection != "ssh" or hop.connection != "ssh":
+            raise Invalid(f"jump: from {name!r} to {host.name!r} only SSH goes", where=place)
+        if hop.jump or name == host.name or host.jump.count(name) > 1:
+            raise Invalid(f"jump: write the whole way, each host once; {name!r} has a way of its own", where=place)

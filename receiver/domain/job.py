@@ -7,7 +7,7 @@ from typing import Literal
 from receiver.domain.collection import Collections
 from receiver.domain.inventory import Host, Inventory
 from receiver.domain.playbook import Playbook
-from receiver.domain.run import Job, JobHost, Rung
+from receiver.domain.run import Hop, Job, JobHost, Rung
 from receiver.domain.runfile import RunFile
 from receiver.errors import Refused
 
@@ -17,7 +17,7 @@ def job_hosts(inventory: Inventory, names: tuple[str, ...]) -> tuple[JobHost, ..
     missing = [name for name in names if name not in inventory.hosts]
     if missing:
         raise Refused(f"resolving targets: {missing[0]!r} is not in the inventory", reason="targets")
-    return tuple(_job_host(inventory.hosts[name]) for name in names)
+    return tuple(_job_host(inventory.hosts[name], inventory) for name in names)
 
 
 def job_of(
@@ -85,7 +85,7 @@ def _around(host: Host, kind: str, inventory: Inventory) -> set[str]:
     return found - {host.name}
 
 
-def _job_host(host: Host) -> JobHost:
+def _job_host(host: Host, inventory: Inventory) -> JobHost:
     return JobHost(
         name=host.name,
         connection=host.connection,
@@ -94,7 +94,12 @@ def _job_host(host: Host) -> JobHost:
         user=host.user,
         python=host.python,
         become=host.become,
+        jump=tuple(_hop(inventory.hosts[name]) for name in host.jump),
         variables=host.variables,
         writable=host.local.writable,
         sockets=host.local.sockets,
     )
+
+
+def _hop(host: Host) -> Hop:
+    return Hop(name=host.name, address=host.address, port=host.port, user=host.user)

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
+from receiver.domain import secrets
 from receiver.domain.collection import collection_of
 from receiver.domain.commands import only_looks
 from receiver.domain.document import read_yaml
@@ -108,6 +109,7 @@ def _check_play(play: Any, where: str) -> None:
     if unknown:
         raise Invalid(f"a play may not say {unknown[0]!r}", where=where)
     _check_variables(play.get("vars"), where)
+    secrets.check_play(_texts(play), where)
     _check_text(play, where)
 
 
@@ -163,6 +165,7 @@ def _check_keys(task: dict[str, Any], place: str, *, module: str | None) -> None
     _check_variables(task.get("vars"), place)
     if module == "ansible.builtin.set_fact":
         _check_variables(task[module], place)
+    secrets.check_reader(task, _texts(task), module, place)
     _check_text(task, place)
 
 
@@ -175,7 +178,7 @@ def _check_variables(variables: Any, place: str) -> None:
 
 def _check_text(value: Any, place: str) -> None:
     for text in _texts(value):
-        if _LOOKUP.search(text):
+        if _LOOKUP.search(secrets.without_reading(text)):
             raise Invalid(f"{text!r:.80}: lookups run on the controller", where=place)
 
 

@@ -16,6 +16,7 @@ import jsonschema
 import promql_parser
 from pydantic import Field, ValidationError
 
+from receiver.domain import secrets
 from receiver.domain.condition import Condition
 from receiver.domain.document import read_mapping
 from receiver.domain.lint import check_names, check_tasks, collections_in
@@ -166,6 +167,7 @@ def read_playbook(path: str, files: Mapping[str, bytes]) -> Playbook:
         what = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
         raise Invalid(f"{key}: {what}", where=where, next_step=_NEXT) from error
     check_names(files)
+    secrets.check_names(files, playbook.credentials, path)
     effect = check_tasks(files, where=path)
     if effect != playbook.effect:
         raise Invalid(f"effect: it says {playbook.effect}, its modules say {effect}", where=where, next_step=_NEXT)
@@ -220,7 +222,7 @@ def _check_schema(playbook: Playbook, where: str) -> None:
         raise Invalid(f"params: {error.message[:200]}", where=where) from error
     properties = schema.get("properties", {})
     for name, one in properties.items():
-        if not _NAME.fullmatch(name):
+        if not _NAME.fullmatch(name) or name == secrets.RESERVED:
             raise Invalid(f"params: {name!r} is no name for a parameter", where=where)
         if not {"x-kind", "enum", "default"} & set(one):
             raise Invalid(f"params.{name}: say x-kind, enum or default", where=where)

@@ -15,6 +15,15 @@ Rung = Literal["netns", "bwrap", "landlock", "container", "none"]
 RUNGS: tuple[Rung, ...] = ("netns", "bwrap", "landlock", "container", "none")
 
 
+class Hop(Record):
+    """A host that a connection goes by, or ends at."""
+
+    name: str
+    address: str
+    port: int = 22
+    user: str = ""
+
+
 class JobHost(Record):
     """One approved target with typed, untemplated connection variables."""
 
@@ -25,6 +34,7 @@ class JobHost(Record):
     user: str = ""
     python: str = ""  #: interpreter on the target; empty = the runner's own for local, discovery for ssh
     become: bool = False
+    jump: tuple[Hop, ...] = ()  #: SSH: by way of these, in order
     variables: dict[str, Any] = {}  #: plain data of the inventory, wrapped unsafe by the runner
     writable: tuple[str, ...] = ()  #: local connections only: what the sandbox may write
     sockets: tuple[str, ...] = ()

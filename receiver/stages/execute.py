@@ -105,9 +105,15 @@ async def _jobs(case: Approved, grounds: Grounds, isolation: Rung) -> list[Job]:
     files = await grounds.repo.files(case.revision, playbook.path)
     return [
         job_of(
-            case.runfile, playbook, revision.inventory, files,
-            mode="run", isolation=isolation, collections=revision.collections, hosts=hosts,
-        )  # fmt: skip
+            case.runfile,
+            playbook,
+            revision.inventory,
+            files,
+            mode="run",
+            isolation=isolation,
+            collections=revision.collections,
+            hosts=hosts,
+        )
         for hosts in batches(playbook, case.runfile.targets)
     ]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from receiver.adapters.runner.ansible import AnsibleRunner
-from receiver.adapters.runner.settings import RunnerSettings
+from receiver.adapters.runner.settings import CredentialSettings, RunnerSettings
 from receiver.domain.collection import LOCK, Collections, read_collections
 from receiver.domain.inventory import read_inventory
 from receiver.domain.job import job_of
@@ -61,7 +61,10 @@ class Stage:
         }
         needed = collections() if playbook.collections else None
         settings = RunnerSettings(**{"collections": needed, **self.settings})
-        runner = AnsibleRunner(settings, data_dir=self.place / "data", keys=self.keys)
+        credentials = {
+            name: CredentialSettings(kind="ssh_key", file=key, hosts=("*",)) for name, key in self.keys.items()
+        }
+        runner = AnsibleRunner(settings, data_dir=self.place / "data", credentials=credentials)
         isolation = await runner.isolation()
         job = job_of(
             runfile, playbook, inventory, inside,

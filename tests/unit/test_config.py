@@ -62,7 +62,9 @@ def test_lists_come_from_a_variable_as_json(tmp_path):
         ("repo = 1\n", "repo must be a table, not 1"),
         ("[worker]\nconcurrency = 0\n[log]\nlevel = 'loud'\n", r"worker\.concurrency is 0: .*\(and 1 more\)"),
         ("[web\n", "not TOML"),
-        ("[credentials.x]\nkind = 'token'\n", "exactly one of `file` and `command`"),
+        ("[credentials.x]\nkind = 'token'\n", "exactly one of `file`, `command`, `sops` and `openbao`"),
+        ("[credentials.'a/b']\nkind = 'token'\nfile = '/x'\n", "'a/b' is no name"),
+        ("[credentials.x]\nkind = 'token'\nfile = '/x'\npassphrase_file = '/y'\n", "a token has no passphrase"),
     ],
 )
 def test_a_wrong_file_is_refused_by_name_key_and_value(tmp_path, text, message):

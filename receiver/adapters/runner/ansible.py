@@ -23,17 +23,20 @@ from uuid import uuid4
 import structlog
 
 import receiver
-from receiver.adapters.runner import ladder, remains
-from receiver.adapters.runner.agent import ssh_agent
+from receiver.adapters.runner import agent, ladder, remains
 from receiver.adapters.runner.collections import installed_in, provide
+from receiver.adapters.runner.credentials import Revealed, revealed, way
 from receiver.adapters.runner.gate import agent_door, network_gate
 from receiver.adapters.runner.groups import Groups, groups_of, open_groups
 from receiver.adapters.runner.kin import MARK, sweep
 from receiver.adapters.runner.limits import exceeded, folder_bytes, words
+from receiver.adapters.runner.place import NAME, lay_out, private_place
+from receiver.adapters.runner.redaction import Redactor
 from receiver.adapters.runner.sandbox import Cell, LandlockKind, command, give_to, seen_at, texts, write_passwd
-from receiver.adapters.runner.settings import RunnerSettings
+from receiver.adapters.runner.settings import CredentialSettings, RunnerSettings
+from receiver.adapters.runner.words import explained
 from receiver.domain.lint import check_names
-from receiver.domain.run import Job, RunEvent, Rung, RunResult
+from receiver.domain.run import Hop, Job, JobHost, RunEvent, Rung, RunResult
 from receiver.errors import GitmedicError, Refused
 
 log = structlog.get_logger()
@@ -74,12 +77,14 @@ class _Run:
     scratch: Path
     mark: str
     groups: Groups
+    found: Revealed
 
 
 @dataclass
 class _Seen:
     """What a run has said so far."""
 
+    redactor: Redactor = field(default_factory=Redactor)
     size: int = 0
     waiting: list[RunEvent] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
@@ -96,14 +101,20 @@ class _Seen:
 
 
 class AnsibleRunner:
-    """Runs jobs on this machine. `keys` are private key files by credential name."""
+    """Runs jobs on this machine, each with the credentials that its playbook names."""
 
-    def __init__(self, settings: RunnerSettings, *, data_dir: Path, keys: Mapping[str, Path] | None = None) -> None:
+    def __init__(
+        self,
+        settings: RunnerSettings,
+        *,
+        data_dir: Path,
+        credentials: Mapping[str, CredentialSettings] | None = None,
+    ) -> None:
         self._scratch = settings.scratch or data_dir / "scratch"
         self._known_hosts = settings.known_hosts or data_dir / "known_hosts"
         self._settings = settings
         self._collections = installed_in(settings.collections)
-        self._keys = dict(keys or {})
+        self._credentials = dict(credentials or {})
         self._found: ladder.Found | None = None
 
     def clear(self) -> None:
@@ -136,21 +147,19 @@ class AnsibleRunner:
         groups = Groups()
         try:
             check_names(job.files)  # whoever made the job: what lies beside a playbook could run code of its own
-            keys = self._keys_for(job)
+            found, hosts = await revealed(job, self._credentials), way(job)
             await asyncio.to_thread(provide, job.collections, self._collections, scratch / "collections")
             groups = open_groups(mark, job.memory_mb + job.scratch_mb + _ASIDE_MB, job.processes)
             cell = _cell(job, scratch, kind, mark, groups)
-            place = seen_at(job.isolation, cell)
-            seen_as = place if place != scratch or cell.uid is not None else None
-            seconds = job.timeout_seconds + 60
-            async with (
-                ssh_agent(scratch, seen_as, job.hosts, keys, self._known_hosts, seconds) as agent,
-                _doors(job, cell, agent) as shown,
-            ):
-                argv = self._argv(job, shown)
-                return await self._child(_Run(job, scratch, mark, groups), argv, record, cancelled, began)
+            inside = seen_at(job.isolation, cell)
+            async with private_place(found, scratch / NAME, with_agent=bool(hosts)) as place:
+                if place is not None and hosts:
+                    await agent.load(scratch, place, inside, job, hosts, found.keys, self._known_hosts)
+                async with _doors(job, cell, place) as shown:
+                    argv = self._argv(job, shown)
+                    return await self._child(_Run(job, scratch, mark, groups, found), argv, record, cancelled, began)
         except GitmedicError as error:
-            return _failed(job, began, error.message)
+            return _failed(job, began, _with_next_step(error))
         finally:
             await asyncio.to_thread(groups.end)
             left = await asyncio.to_thread(sweep, mark)
@@ -168,7 +177,7 @@ class AnsibleRunner:
             cwd=run.scratch, start_new_session=True, limit=_LINE_BYTES,
             env=_ENVIRONMENT | ({MARK: run.mark} if job.isolation in _BY_BWRAP else {}),  # the keeper has no mark
         )  # fmt: skip
-        seen = _Seen()
+        seen = _Seen(redactor=Redactor(run.found.values()))
         readers = [
             asyncio.create_task(_read_events(process, seen, job)),
             asyncio.create_task(_read_errors(process, seen)),
@@ -188,7 +197,8 @@ class AnsibleRunner:
         if met and (seen.result is None or seen.result.status != "successful"):
             seen.is_over(job, met)
         await _hand_on(seen, record)
-        return _result(job, seen, began, process.returncode)
+        result = _result(job, seen, began, process.returncode)
+        return result.model_copy(update={"why": explained(result.why, job, dict(run.found.kinds))})
 
     def _argv(self, job: Job, cell: Cell) -> list[str]:
         write_passwd(cell.scratch, seen_at(job.isolation, cell), cell.uid)
@@ -202,16 +212,6 @@ class AnsibleRunner:
             return "same"
         found = await self.probed()
         return found.kind if found.rung == "landlock" else ladder.kinds()[0]
-
-    def _keys_for(self, job: Job) -> list[Path]:
-        missing = [name for name in job.credentials if name not in self._keys]
-        if missing:
-            raise Refused(
-                f"running {job.playbook_id}: credential {missing[0]!r} is not configured",
-                next_step=f"add [credentials.{missing[0]}] to gitmedic.toml",
-                reason="credential",
-            )
-        return [self._keys[name] for name in job.credentials]
 
 
 def _end_remains(mark: str) -> None:
@@ -234,7 +234,7 @@ def _cell(job: Job, scratch: Path, kind: LandlockKind, mark: str, groups: Groups
         scratch=scratch,
         writable=writable,
         sockets=sockets,
-        ports=None if local else tuple(sorted({host.port for host in job.hosts})),
+        ports=None if local else tuple(sorted({port for _, port in _first_hops(job)})),
         scratch_mb=job.scratch_mb,
         processes=job.processes,
         kind=kind,
@@ -244,20 +244,28 @@ def _cell(job: Job, scratch: Path, kind: LandlockKind, mark: str, groups: Groups
     )
 
 
+def _first_hops(job: Job) -> set[tuple[str, int]]:
+    """Where connections begin: at a target itself, or at the first host on the way to it."""
+    firsts: list[Hop | JobHost] = [host.jump[0] if host.jump else host for host in job.hosts]
+    return {(first.address, first.port) for first in firsts}
+
+
 @contextlib.asynccontextmanager
-async def _doors(job: Job, cell: Cell, agent: Path | None) -> AsyncIterator[Cell]:
-    """The cell with what leads out of it: the agent, and the gate where there is no network."""
-    if agent is None:
+async def _doors(job: Job, cell: Cell, place: Path | None) -> AsyncIterator[Cell]:
+    """The cell with what leads out of it: its private place, and the gate where there is no network."""
+    if place is None:
         yield cell
     elif job.isolation == "netns":
-        allowed = frozenset((host.address, host.port) for host in job.hosts)
-        async with network_gate(cell.scratch, seen_at("netns", cell), allowed):
-            yield replace(cell, agent=agent)
+        async with network_gate(cell.scratch, seen_at("netns", cell), frozenset(_first_hops(job))):
+            yield replace(cell, agent=place)
     elif cell.kind != "same":
-        async with agent_door(cell.scratch, agent, cell.uid):
+        async with agent_door(cell.scratch, place, cell.uid):
+            lay_out(place, cell.scratch / NAME)  # for another uid: it is given them with the rest of its directory
             yield cell
     else:
-        yield replace(cell, agent=agent)
+        if job.isolation not in _BY_BWRAP:
+            (cell.scratch / NAME).symlink_to(place)
+        yield replace(cell, agent=place)
 
 
 async def _read_events(process: asyncio.subprocess.Process, seen: _Seen, job: Job) -> None:
@@ -287,9 +295,9 @@ async def _read_events(process: asyncio.subprocess.Process, seen: _Seen, job: Jo
 
 def _take(line: dict[str, Any], seen: _Seen) -> None:
     if "result" in line:
-        seen.result = RunResult.model_validate(line["result"])
+        seen.result = seen.redactor.result(RunResult.model_validate(line["result"]))
     else:
-        event = RunEvent.model_validate(line["event"])
+        event = seen.redactor.event(RunEvent.model_validate(line["event"]))
         seen.waiting.append(event)
         seen.texts.append(" ".join(filter(None, (event.kind, event.host, event.task, event.text))))
         if event.diff:
@@ -368,7 +376,7 @@ async def _tell(process: asyncio.subprocess.Process, number: int) -> None:
 def _result(job: Job, seen: _Seen, began: datetime, rc: int | None) -> RunResult:
     output, diff = "\n".join(seen.texts)[:_MAX_DIFF], "\n".join(seen.diffs)[:_MAX_DIFF]
     if seen.stopped is not None or seen.result is None:
-        said = seen.stderr.decode(errors="replace").strip().splitlines()
+        said = seen.redactor.text(seen.stderr.decode(errors="replace")).strip().splitlines()
         why = f"its process ended ({rc})" + (f": {said[-1][:300]}" if said else "")
         status, why = seen.stopped or ("failed", why)
         ended = datetime.now(UTC)
@@ -380,6 +388,11 @@ def _result(job: Job, seen: _Seen, began: datetime, rc: int | None) -> RunResult
         )  # fmt: skip
     # this machine's clock, not the child's word, says when it was over
     return seen.result.model_copy(update={"output": output, "diff": diff, "ended_at": datetime.now(UTC)})
+
+
+def _with_next_step(error: GitmedicError) -> str:
+    step = error.next_step if isinstance(error, Refused) else ""
+    return f"{error.message}; next: {step}" if step else error.message
 
 
 def _failed(job: Job, began: datetime, why: str) -> RunResult:

@@ -22,6 +22,7 @@ from typing import Any, TextIO
 from receiver.adapters.runner.events import Reader
 from receiver.adapters.runner.kin import MARK, sweep
 from receiver.adapters.runner.limits import Fullness, cause, set_own, words
+from receiver.adapters.runner.place import seen_environment, seen_variables
 from receiver.domain.run import Job, JobHost, RunResult
 
 _PARAM = re.compile(r"[a-z][a-z0-9_]{0,40}", re.ASCII)
@@ -118,8 +119,8 @@ def materialise(job: Job, base: Path) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(content)
     _write(home / "inventory" / "hosts.json", inventory(job, base))
-    _write(home / "env" / "extravars", extra_variables(job.params))
-    _write(home / "env" / "envvars", environment(base))
+    _write(home / "env" / "extravars", extra_variables(job.params) | seen_variables(base))
+    _write(home / "env" / "envvars", environment(base) | seen_environment(base))
     cmdline = "--check --diff" if job.mode == "check" else "--diff"
     (home / "env" / "cmdline").write_text(cmdline)
     _write(home / "env" / "settings", {"job_timeout": job.timeout_seconds, "suppress_output_file": True})
@@ -145,7 +146,7 @@ def host_variables(host: JobHost, base: Path) -> dict[str, Any]:
             "ansible_host": plain(host.address),
             "ansible_port": host.port,
             "ansible_user": plain(host.user),
-            "ansible_ssh_common_args": f"-F {plain(str(base / 'ssh_config'))}",
+            "ansible_ssh_common_args": f"-F {plain(str(base / 'ssh_config'))}{_by_way_of(host)}",
         }
     else:
         found["ansible_remote_tmp"] = plain(str(base / "tmp"))
@@ -154,6 +155,15 @@ def host_variables(host: JobHost, base: Path) -> dict[str, Any]:
             raise ValueError(f"host {host.name}: the variable {name!r} may not enter a run")
         found[name] = unsafe(value)
     return {name: value for name, value in found.items() if value != ""}
+
+
+def _by_way_of(host: JobHost) -> str:
+    """The jump hosts, in order; each is met with the same configuration, since ssh hands `-F` on."""
+    hops = []
+    for hop in host.jump:
+        where = f"[{plain(hop.address)}]:{hop.port}"
+        hops.append(f"{plain(hop.user)}@{where}" if hop.user else where)
+    return f" -o ProxyJump={','.join(hops)}" if hops else ""
 
 
 def extra_variables(params: dict[str, Any]) -> dict[str, Any]:

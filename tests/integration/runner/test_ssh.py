@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from receiver.adapters.runner.ansible import AnsibleRunner
-from receiver.adapters.runner.settings import RunnerSettings
+from receiver.adapters.runner.settings import CredentialSettings, RunnerSettings
 from receiver.domain.run import Job, JobHost, RunEvent, RunResult
 from receiver.identity import new_id
 from tests.fix_sshd import SshHost
@@ -48,6 +48,7 @@ class Key:
     def __init__(self, base: Path) -> None:
         self.file = base / "id"
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "t", "-f", str(self.file)], check=True)
+        self.credential = CredentialSettings(kind="ssh_key", file=self.file, hosts=("*",))
         self.public = self.file.with_suffix(".pub").read_text()
 
 
@@ -69,7 +70,7 @@ async def run(tmp_path: Path, key: Key, known: Sequence[str], given: Job) -> tup
     data = tmp_path / "data"
     data.mkdir(exist_ok=True)
     (data / "known_hosts").write_text("\n".join(known) + "\n")
-    runner = AnsibleRunner(RunnerSettings(), data_dir=data, keys={"ssh": key.file})
+    runner = AnsibleRunner(RunnerSettings(), data_dir=data, credentials={"ssh": key.credential})
     events: list[RunEvent] = []
 
     async def record(batch: Sequence[RunEvent]) -> None:

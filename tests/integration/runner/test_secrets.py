@@ -1,0 +1,227 @@
+"""What a run is given in secret: it can use it, and nothing that is kept or shown says it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from receiver.adapters.runner.ansible import AnsibleRunner
+from receiver.adapters.runner.settings import CredentialSettings, RunnerSettings
+from receiver.domain.run import Job, JobHost, RunEvent, RunResult
+from receiver.identity import new_id
+
+pytestmark = pytest.mark.anyio
+CANARIES = {"proxmox": "canary-token-9f3e", "gear": "canary-password-77aa", "sudo": "canary-become-51cc",
+            "box": "canary-vault-08dd", "other": "canary-other-63bb"}  # fmt: skip
+KINDS = {"proxmox": "token", "gear": "password", "sudo": "become", "box": "vault", "other": "token"}
+#: uses each of them, once hidden as it should be, and once as a careless playbook would
+PLAY = b"""
+- name: Use
+  hosts: targets
+  gather_facts: false
+  tasks:
+    - name: Keep proof
+      ansible.builtin.copy:
+        dest: "{{ gm_place }}/{{ item }}"
+        content: "{{ lookup('file', gm_secret_dir ~ '/' ~ item) }}"
+        mode: "0600"
+      loop: [proxmox, gear]
+      no_log: true
+    - name: Look around
+      ansible.builtin.command:
+        argv: [sh, -c, "cd {{ gm_secret_dir }}; ls -lA; env; cat /proc/*/cmdline /proc/*/environ; cat ../become"]
+      register: around
+      failed_when: false
+    - name: Show
+      ansible.builtin.debug:
+        msg: "{{ around.stdout }} {{ lookup('file', gm_secret_dir ~ '/proxmox') }}"
+    - name: Encode
+      ansible.builtin.debug:
+        msg: "{{ ('u:' ~ lookup('file', gm_secret_dir ~ '/gear')) | b64encode }}"
+    - name: Diff
+      ansible.builtin.copy:
+        dest: "{{ gm_place }}/shown"
+        content: "x {{ lookup('file', gm_secret_dir ~ '/gear') }}"
+        mode: "0600"
+    - name: Foreign
+      ansible.builtin.command:
+        argv: [cat, "{{ gm_secret_dir }}/other"]
+      failed_when: false
+      register: foreign
+    - name: Wait until it was looked at
+      ansible.builtin.wait_for:
+        path: "{{ gm_place }}/looked"
+        timeout: 30
+    - name: Fail with it
+      ansible.builtin.fail:
+        msg: "rc={{ foreign.rc }} it was {{ lookup('file', gm_secret_dir ~ '/proxmox') }}"
+"""
+
+
+class Bench:
+    """A runner with a canary of each kind."""
+
+    def __init__(self, base: Path) -> None:
+        self.data, self.open = base / "data", base / "open"
+        self.data.mkdir(mode=0o700)
+        self.open.mkdir()
+        (base / "keys").mkdir(mode=0o700)
+        self.credentials = {}
+        for name, value in CANARIES.items():
+            file = base / "keys" / name
+            file.write_text(f"{value}\n")
+            file.chmod(0o600)
+            hosts = ("elsewhere",) if name == "other" else ("here",)
+            self.credentials[name] = CredentialSettings.model_validate(
+                {"kind": KINDS[name], "file": file, "hosts": hosts}
+            )
+        self.runner = AnsibleRunner(RunnerSettings(), data_dir=self.data, credentials=self.credentials)
+        self.events: list[RunEvent] = []
+
+    def job(self, *credentials: str, play: bytes = PLAY, **more: Any) -> Job:
+        host = JobHost(name="here", connection="local", writable=(str(self.open),))
+        values: dict[str, Any] = {
+            "run_id": new_id(), "mode": "run", "playbook_id": "t_t", "files": {"playbook.yml": play}, "hosts": (host,),
+            "params": {"place": str(self.open)}, "credentials": credentials, "isolation": "bwrap",
+            "timeout_seconds": 90,
+        }  # fmt: skip
+        return Job.model_validate(values | more)
+
+    async def run(self, job: Job) -> RunResult:
+        async def record(events: Sequence[RunEvent]) -> None:
+            self.events.extend(events)
+
+        async def never() -> bool:
+            return False
+
+        return await self.runner.run(job, record, never)
+
+
+def processes() -> str:
+    """What anybody can see of every process: its words and, of one's own, its environment."""
+    found = b""
+    for entry in Path("/proc").iterdir():
+        for name in ("cmdline", "environ") if entry.name.isdigit() else ():
+            try:
+                found += (entry / name).read_bytes()
+            except OSError:
+                continue
+    return found.decode("utf-8", "replace")
+
+
+def everything_below(place: Path) -> str:
+    files = [path for path in place.rglob("*") if path.is_file() and not path.is_symlink()]
+    return "\n".join(path.read_bytes().decode("utf-8", "replace") for path in files)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+@pytest.mark.parametrize("isolation", ["bwrap", "none"])
+async def test_a_canary_of_each_kind_is_found_nowhere(bench: Bench, isolation: str) -> None:
+    under_way = asyncio.create_task(bench.run(bench.job("proxmox", "gear", "sudo", "box", isolation=isolation)))
+    async with asyncio.timeout(80):
+        while not under_way.done() and not any(event.task == "Wait until it was looked at" for event in bench.events):
+            await asyncio.sleep(0.05)
+    seen_outside, scratch = processes(), everything_below(bench.data / "scratch")
+    (bench.open / "looked").touch()
+    result = await under_way
+    assert (bench.open / "proxmox").read_text() == CANARIES["proxmox"], result
+    assert (bench.open / "gear").read_text() == CANARIES["gear"]
+    kept = result.model_dump_json() + "".join(event.model_dump_json() for event in bench.events)
+    assert "rc=1 it was (secret)" in result.why and "-r--------" in kept and "+x (secret)" in kept
+    for name, canary in CANARIES.items():
+        for where in (kept, seen_outside, everything_below(bench.data)):
+            assert canary not in where, name
+        assert canary not in scratch, name
+    assert "canary-password" not in kept and "Y2FuYXJ5" not in kept
+    assert list((bench.data / "scratch").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ("other", "credential 'other' is not for here, but for elsewhere; next: in gitmedic.toml"),
+        ("absent", "credential 'absent' is not configured; next: add [credentials.absent]"),
+        ("empty", "credential 'empty' is not for here, but for no host: its `hosts` is empty"),
+        ("gone", "reading credential 'gone': "),
+    ],
+)
+async def test_what_is_not_for_it_is_refused_before_anything_starts(bench: Bench, asked: str, says: str) -> None:
+    file = bench.credentials["other"].file
+    assert file is not None
+    more = {
+        "empty": CredentialSettings(kind="token", file=file),
+        "gone": CredentialSettings(kind="vault", file=file.with_name("absent"), hosts=("*",)),
+    }
+    bench.runner = AnsibleRunner(RunnerSettings(), data_dir=bench.data, credentials={**bench.credentials, **more})
+    result = await bench.run(bench.job("proxmox", asked))
+    assert result.status == "failed" and says in result.why, result.why
+    assert bench.events == [] and list(bench.open.iterdir()) == []
+
+
+VAULTED = b"""
+- name: Open
+  hosts: targets
+  gather_facts: false
+  tasks:
+    - name: Copy
+      ansible.builtin.copy: {src: sealed, dest: "{{ gm_place }}/opened", mode: "0600"}
+      no_log: true
+"""
+
+
+def sealed(text: str, password: str, id: str) -> bytes:
+    """As `ansible-vault encrypt --vault-id` writes it."""
+    from ansible.parsing.vault import VaultLib, VaultSecret
+
+    library = VaultLib([(id, VaultSecret(password.encode()))])
+    return bytes(library.encrypt(text, secret=VaultSecret(password.encode()), vault_id=id))
+
+
+async def test_an_encrypted_file_is_opened_by_its_vault_id(bench: Bench) -> None:
+    files = {"playbook.yml": VAULTED, "files/sealed": sealed("within", CANARIES["box"], "default")}
+    opened = await bench.run(bench.job("box", files=files))
+    assert opened.status == "successful" and (bench.open / "opened").read_text() == "within", opened.why
+    (bench.open / "opened").unlink()
+    shut = await bench.run(bench.job(files={**files, "playbook.yml": VAULTED.replace(b"      no_log: true\n", b"")}))
+    assert shut.status == "failed" and "name one of kind vault in catalog.yml" in shut.why, shut.why
+    assert not (bench.open / "opened").exists()
+
+
+EXECUTOR = """
+import asyncio, sys
+from receiver.adapters.runner.credentials import Revealed
+from receiver.adapters.runner.place import private_place
+
+async def main():
+    async with private_place(Revealed(secrets={"t": b"canary"}), with_agent=True) as place:
+        while not (place / "sock").exists():
+            await asyncio.sleep(0.02)
+        print(place, flush=True)
+        await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+async def test_the_place_goes_with_an_executor_that_is_killed() -> None:
+    executor = await asyncio.create_subprocess_exec(sys.executable, "-c", EXECUTOR, stdout=asyncio.subprocess.PIPE)
+    assert executor.stdout is not None
+    place = Path((await executor.stdout.readline()).decode().strip())
+    assert (place / "secrets" / "t").stat().st_mode & 0o777 == 0o400 and place.stat().st_mode & 0o777 == 0o700
+    assert not os.access("/dev/shm", os.W_OK) or place.parent == Path("/dev/shm")
+    assert str(place) in processes()
+    executor.kill()
+    await executor.wait()
+    async with asyncio.timeout(30):
+        while place.exists() or str(place) in processes():
+            await asyncio.sleep(0.05)
