@@ -92,15 +92,17 @@ class _Loader:
 
     async def add(self, key: SshKey) -> None:
         """A key as it is, for its hosts only."""
-        asks = self._passphrase(key)
+        asks, before = self._passphrase(key), await self._count()
         # from its file, since a certificate may lie beside it; else never on a disk
         where, content = (str(key.file), b"") if key.file is not None else ("-", key.content)
         said = await spoken(
             f"loading the key of credential {key.name!r}", [*self._ssh_add(key.hosts), where], self._agent | asks,
             must=False, stdin=content,
         )  # fmt: skip
-        if not await self._holds(key):
+        if await self._count() <= before:
             raise self._not_loaded(key, said)
+        if key.file is not None and Path(f"{key.file}-cert.pub").exists():
+            await self._keep_certificate_only(key.file)
 
     async def sign(self, ca: SshKey, targets: Sequence[str]) -> None:
         """A fresh key with a certificate for the targets, and one that only passes on for the jump hosts."""
@@ -128,6 +130,11 @@ class _Loader:
             except Refused as error:
                 raise self._not_loaded(ca, error.message) from None
             await spoken(doing, [*self._ssh_add(hosts), str(file)], self._agent)
+            await self._keep_certificate_only(file)
+
+    async def _keep_certificate_only(self, file: Path) -> None:
+        """ssh would sign with the bare key for its certificate, and an agent that is bound to hosts refuses that."""
+        await spoken("taking the bare key from the agent", ["ssh-add", "-q", "-d", "-k", str(file)], self._agent)
 
     def _ssh_add(self, hosts: Sequence[Hop]) -> list[str]:
         constraints = [part for host in hosts for part in ("-h", _destination(host))]
@@ -145,12 +152,10 @@ class _Loader:
             "GITMEDIC_PASSPHRASE": str(file),
         }  # fmt: skip
 
-    async def _holds(self, key: SshKey) -> bool:
-        """Whether the agent has one more key; ssh-add ends with 0 for some keys that it left out."""
+    async def _count(self) -> int:
+        """How many keys the agent has: ssh-add ends with 0 for some that it left out."""
         listed = await spoken("asking the agent for its keys", ["ssh-add", "-l"], self._agent, must=False)
-        held = sum("SHA256:" in line for line in listed.splitlines())
-        before, self._held = getattr(self, "_held", 0), held
-        return held > before
+        return sum("SHA256:" in line for line in listed.splitlines())
 
     def _not_loaded(self, key: SshKey, said: str) -> Refused:
         origin = f" ({key.file})" if key.file else ""

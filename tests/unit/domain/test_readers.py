@@ -7,6 +7,7 @@ import pytest
 from receiver.domain.document import read_yaml
 from receiver.domain.entity import Entity, Unresolved, resolve
 from receiver.domain.inventory import read_inventory, targets_digest
+from receiver.domain.job import job_hosts
 from receiver.domain.matchers import Matchers
 from receiver.domain.outcome import Mode, Risk
 from receiver.domain.policyfile import Window, read_policy, rule_for, window_covers
@@ -266,3 +267,42 @@ def test_a_run_file_is_named_after_its_run() -> None:
 def test_yaml_that_means_two_things(text: bytes) -> None:
     with pytest.raises(Invalid, match=r"^here: "):
         read_yaml(text, where="here")
+
+
+JUMPED = """
+all:
+  hosts:
+    bastion: {ansible_host: 192.0.2.1, ansible_user: hop}
+    inner: {ansible_host: 10.0.0.2, gitmedic: {jump: [bastion]}}
+"""
+
+
+def test_the_way_to_a_host_is_resolved_and_pinned():
+    read = read_inventory({"inventory/h.yml": JUMPED.encode()})
+    (host,) = job_hosts(read, ("inner",))
+    assert [(hop.name, hop.address, hop.port, hop.user) for hop in host.jump] == [("bastion", "192.0.2.1", 22, "hop")]
+    pinned = targets_digest(read, ["inner"])
+    for old, new in (("192.0.2.1", "192.0.2.9"), ("hop}", "root}"), (", gitmedic: {jump: [bastion]}", "")):
+        other = read_inventory({"inventory/h.yml": JUMPED.replace(old, new).encode()})
+        assert targets_digest(other, ["inner"]) != pinned, old
+
+
+def test_a_host_without_jump_hosts_keeps_the_digest_that_run_files_pin():
+    read = read_inventory({"inventory/h.yml": b"all: {hosts: {web1: {ansible_host: 192.0.2.7, ansible_user: ops}}}"})
+    assert targets_digest(read, ["web1"]) == "7700f1315309962a3b6ae6518956a3ba0fe21634594a46c58ddbcf7450c3a36e"
+
+
+@pytest.mark.parametrize(
+    ("bastion", "jump", "says"),
+    [
+        ("{}", "[nowhere]", "'nowhere' is not in the inventory"),
+        ("{}", "[inner]", "each host once"),
+        ("{}", "[bastion, bastion]", "each host once"),
+        ("{ansible_connection: local}", "[bastion]", "only SSH goes"),
+        ("{gitmedic: {jump: [inner]}}", "[bastion]", "write the whole way"),
+    ],
+)
+def test_a_way_that_leads_nowhere_is_refused(bastion, jump, says):
+    text = f"all: {{hosts: {{bastion: {bastion}, inner: {{gitmedic: {{jump: {jump}}}}}}}}}"
+    with pytest.raises(Invalid, match=says):
+        read_inventory({"inventory/h.yml": text.encode()})
