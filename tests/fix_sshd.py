@@ -36,7 +36,7 @@ PasswordAuthentication no
 KbdInteractiveAuthentication no
 AllowAgentForwarding yes
 Subsystem sftp internal-sftp
-SetEnv HOME={home}
+SetEnv HOME={home} PATH={home}/bin:/usr/local/bin:/usr/bin:/bin
 LogLevel VERBOSE
 """
 

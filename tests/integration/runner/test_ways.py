@@ -49,20 +49,34 @@ def key_pair(file: Path, passphrase: str = "") -> str:
     return file.with_suffix(".pub").read_text()
 
 
+#: asks as sudo does: refuses with -n, else prompts and reads from standard input
+SUDO = """#!/bin/sh
+while :; do case "$1" in
+    -p) prompt=$2; shift 2;; -u) shift 2;; -n) echo 'sudo: a password is required' >&2; exit 1;; -*) shift;; *) break;;
+esac; done
+printf %s "$prompt" >&2; read -r said
+[ "$said" = canary-sudo-44aa ] || { echo 'Sorry, try again.' >&2; exit 1; }
+exec "$@"
+"""
+
+
 class Ways:
     def __init__(self, base: Path) -> None:
         self.data = base / "data"
         self.data.mkdir()
         self.events: list[RunEvent] = []
 
-    async def run(self, credential: dict[str, Any], host: JobHost, known: Sequence[SshHost], play: bytes) -> RunResult:
+    async def run(
+        self, credential: dict[str, Any], host: JobHost, known: Sequence[SshHost], play: bytes, **others: dict[str, Any]
+    ) -> RunResult:
         (self.data / "known_hosts").write_text("".join(one.known_line + "\n" for one in known))
-        credentials = {"ssh": CredentialSettings.model_validate({"hosts": ("*",), **credential})}
+        named = {"ssh": credential, **others}
+        credentials = {name: CredentialSettings.model_validate({"hosts": ("*",), **one}) for name, one in named.items()}
         runner = AnsibleRunner(RunnerSettings(), data_dir=self.data, credentials=credentials)
         job = Job.model_validate(
             {
                 "run_id": new_id(), "mode": "run", "playbook_id": "t", "files": {"playbook.yml": play},
-                "hosts": [host], "params": {}, "credentials": ("ssh",), "isolation": "bwrap", "timeout_seconds": 60,
+                "hosts": [host], "params": {}, "credentials": tuple(named), "isolation": "bwrap", "timeout_seconds": 60,
             }
         )  # fmt: skip
 
@@ -179,3 +193,18 @@ async def test_what_is_missing_on_the_host_is_said_in_words(ways: Ways, tmp_path
     result = await ways.run(kind, target(host), [changed], PLAY)
     assert "one or a jump host of it shows another host key" in result.why, result.why
     assert "gitmedic hosts trust one --replace" in result.why
+
+
+async def test_sudo_gets_its_password_from_a_file(ways: Ways, tmp_path: Path, ssh_hosts: Start) -> None:
+    host = ssh_hosts("one", key_pair(tmp_path / "id"))
+    (host.home / "bin").mkdir()
+    (host.home / "bin" / "sudo").write_text(SUDO)
+    (host.home / "bin" / "sudo").chmod(0o755)
+    kind = {"kind": "ssh_key", "file": tmp_path / "id"}
+    result = await ways.run(kind, target(host, become=True), [host], PLAY)
+    assert result.why.startswith("sudo on one asks for a password: name a credential of kind become"), result.why
+    for password, says in (("canary-sudo-44aa", ""), ("canary-wrong-11bb", "does not take the password of")):
+        become = {"kind": "become", "command": ("echo", password)}
+        result = await ways.run(kind, target(host, become=True), [host], PLAY, root=become)
+        assert (result.status == "successful") == (not says) and says in result.why, result.why
+        assert "canary" not in result.model_dump_json() + "".join(one.model_dump_json() for one in ways.events)
