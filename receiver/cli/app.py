@@ -14,6 +14,7 @@ from receiver.cli import (
     doctor,
     eval,
     forge,
+    hosts,
     locks,
     memory,
     plan,
@@ -37,7 +38,7 @@ setup.register(app)
 if importlib.util.find_spec("receiver.cli.demo"):
     importlib.import_module("receiver.cli.demo").register(app)
 for part in (
-    up, doctor, cases, decide, plan, eval, runs, catalog, revision, forge, alerts, locks, memory, reference, tokens,
-    version,
+    up, doctor, cases, decide, plan, eval, runs, hosts, catalog, revision, forge, alerts, locks, memory, reference,
+    tokens, version,
 ):  # fmt: skip
     part.register(app)

@@ -1,0 +1,74 @@
+"""Whose host keys are believed: scanned from real hosts, compared, one key for one host (rule S7)."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from receiver.adapters.runner import hostkeys
+from receiver.domain.run import Hop
+from receiver.errors import Conflict, Refused, Unavailable
+from tests.fix_sshd import SshHost
+from tests.machine import free_port
+
+pytestmark = pytest.mark.anyio
+Start = Callable[[str, str], SshHost]
+
+
+def hop(host: SshHost) -> Hop:
+    return Hop(name=host.name, address="127.0.0.1", port=host.port, user=host.user)
+
+
+def fingerprint_of(host: SshHost) -> str:
+    argv = ["ssh-keygen", "-lf", str(host.home / "host_key.pub")]
+    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout.split()[1]
+
+
+async def test_a_scanned_key_is_what_the_host_has(tmp_path: Path, ssh_hosts: Start) -> None:
+    one, two = ssh_hosts("one", ""), ssh_hosts("two", "")
+    place = tmp_path / "new" / "known_hosts"
+    keys = await hostkeys.scanned(hop(one))
+    assert [key.fingerprint for key in keys] == [fingerprint_of(one)]
+    assert hostkeys.matching(keys, fingerprint_of(one), "x") == keys
+    with pytest.raises(Refused, match=f"no key of it has the fingerprint.*{fingerprint_of(one)[7:20]}"):
+        hostkeys.matching(keys, fingerprint_of(two), "trusting one")
+    assert await hostkeys.trust(hop(one), keys, place, [hop(two)], replace=False) == []
+    assert await hostkeys.trust(hop(one), keys, place, [hop(two)], replace=False) == keys
+    assert place.read_text() == one.known_line + "\n" and place.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(Refused, match="it has the host key of one"):
+        await hostkeys.trust(hop(two), keys, place, [hop(one)], replace=False)
+
+
+async def test_a_changed_key_is_refused_until_somebody_says_why(tmp_path: Path, ssh_hosts: Start) -> None:
+    one, two = ssh_hosts("one", ""), ssh_hosts("two", "")
+    place = tmp_path / "known_hosts"
+    place.write_text(f"# mine\nother.lan {two.host_key}\n{one.known_line.replace(one.host_key, two.host_key)}")
+    keys = await hostkeys.scanned(hop(one))
+    with pytest.raises(Conflict, match="is another now") as caught:
+        await hostkeys.trust(hop(one), keys, place, [], replace=False)
+    assert "--replace" in caught.value.next_step
+    await hostkeys.trust(hop(one), keys, place, [], replace=True)
+    assert await hostkeys.known(hop(one), place) == keys
+    assert f"other.lan {two.host_key}\n" in place.read_text() and sorted(os.listdir(tmp_path)) == ["known_hosts"]
+
+
+async def test_a_hashed_name_is_found(tmp_path: Path, ssh_hosts: Start) -> None:
+    one, place = ssh_hosts("one", ""), tmp_path / "known_hosts"
+    place.write_text(one.known_line + "\n")
+    subprocess.run(["ssh-keygen", "-q", "-H", "-f", str(place)], check=True, capture_output=True)
+    assert "127.0.0.1" not in place.read_text()
+    assert await hostkeys.lines_of([hop(one)], place) == one.known_line + "\n"
+
+
+async def test_nobody_there_is_said() -> None:
+    with pytest.raises(Unavailable, match="it showed none"):
+        await hostkeys.scanned(Hop(name="x", address="127.0.0.1", port=free_port()))
+
+
+def test_only_lines_of_keys_are_read() -> None:
+    text = "# comment\nx ssh-ed25519 !!!\nx no-key AAAA\nshort\nx ssh-ed25519 QUJD more\n"
+    assert hostkeys.read_keys(text) == [hostkeys.HostKey("ssh-ed25519", "QUJD")]
