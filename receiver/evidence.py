@@ -6,17 +6,18 @@ by the executor (git and the database only: it trusts neither the forge nor the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from receiver.domain.approval import Merge
-from receiver.domain.case import Approved, Executed, Proposed
+from receiver.domain.case import Approved, Executed, Proposed, Vetted
 from receiver.domain.entity import entity_of
 from receiver.domain.forge import Account, Posture, PullRequest
 from receiver.domain.inventory import targets_digest
 from receiver.domain.job import job_hosts
 from receiver.domain.landing import Landing, Trees
+from receiver.domain.lint import check_tasks
 from receiver.domain.outcome import Risk
 from receiver.domain.place import Routing
 from receiver.domain.playbook import Playbook
@@ -25,6 +26,8 @@ from receiver.domain.proof import Check, Confirmation, Reading
 from receiver.domain.quorum import approval_text, merged_at, person_of
 from receiver.domain.revision import Revision
 from receiver.domain.runfile import Pins
+from receiver.domain.standing import Grant, find
+from receiver.domain.timetable import Scheduled, hosts_of
 from receiver.errors import Invalid, Refused
 from receiver.ports import Branches, Gate, Ledger, Proof, Repo, Runs, Signatures
 
@@ -112,6 +115,35 @@ class Grounds:
             trees = None  # the revision in force has no such playbook
         return landing.model_copy(update={"revision": adopted.commit, "trees": trees})
 
+    async def grant(self, case: Vetted, scheduled: Scheduled, isolation: str) -> Grant:
+        """The evidence about one reading run that no proposal carries."""
+        vetted = await self.repo.revision(case.revision)
+        adopted = await self.repo.revision(await self.repo.adopted())
+        playbook, runfile = vetted.catalog.playbooks[case.runfile.playbook], case.runfile
+        known = adopted.catalog.playbooks.get(playbook.id)
+        schedule = find(adopted.policy, scheduled.schedule)
+        try:
+            digest = targets_digest(adopted.inventory, runfile.targets)
+        except Refused:
+            digest = ""
+        return Grant(
+            now=await self.ledger.now(),
+            scheduled=scheduled,
+            by_policy=case.requested_by.startswith("policy:"),
+            runfile=runfile,
+            playbook=playbook,
+            hosts=hosts_of(schedule, adopted.inventory) if schedule is not None else (),
+            policies=(vetted.policy,) if adopted.policy == vetted.policy else (vetted.policy, adopted.policy),
+            effect=effect_of(await self.repo.files(case.revision, playbook.path), playbook.path),
+            trees=await self.repo.trees(adopted.commit, playbook.path) if known is not None else None,
+            targets_digest=digest,
+            begun=await self.runs.attempt_of(runfile.run, "run") is not None,
+            fresh=case.standing is not None and case.standing.at >= await self.gate.fresh_since(),
+            paused=await self.gate.paused(),
+            isolation=isolation,
+            sites=tuple({vetted.inventory.hosts[name].site for name in runfile.targets}),
+        )
+
     async def _signed_by(
         self, case: Proposed | Approved, policy: Policy, policy_now: Policy, pull: PullRequest | None
     ) -> tuple[str, ...]:
@@ -151,6 +183,17 @@ async def checks_of(
             for query in playbook.verify
         ]
     )
+
+
+def effect_of(files: Mapping[str, bytes], where: str) -> str:
+    """`read`, or why these very bytes do not only read. A role that comes along is not looked into, so it is a no."""
+    role = next((name for name in files if name.startswith("roles/")), None)
+    if role is not None:
+        return f"{role} comes along, and what roles do is not read"
+    try:
+        return check_tasks(files, where=where)
+    except Refused as error:
+        return error.message
 
 
 async def pins_of(repo: Repo, revision: Revision, playbook: Playbook, targets: tuple[str, ...]) -> Pins:

@@ -31,6 +31,7 @@ from receiver.adapters.store.memory import PostgresMemory
 from receiver.adapters.store.notebook import PostgresNotebook
 from receiver.adapters.store.pool import open_pool
 from receiver.adapters.store.runs import PostgresRuns
+from receiver.adapters.store.schedules import PostgresSchedules
 from receiver.adapters.store.seats import Seats
 from receiver.adapters.store.sites import PostgresSites
 from receiver.adapters.store.vectors import Vectors
@@ -70,6 +71,7 @@ class Store:
     heartbeats: Heartbeats
     seats: Seats
     sites: PostgresSites
+    schedules: PostgresSchedules
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,7 @@ async def open_store(settings: Settings) -> AsyncIterator[Store]:
             heartbeats=Heartbeats(pool),
             seats=Seats(pool),
             sites=PostgresSites(pool),
+            schedules=PostgresSchedules(pool),
         )
 
 

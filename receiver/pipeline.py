@@ -2,6 +2,7 @@
 
     Alertmanager ─► triage ─► investigate ─► plan ─► guard ─► rehearse ─► propose ─► approve ─► execute
     ─► verify ─► learn
+    what a schedule begins and only reads, where the merged policy lists it: guard ─► read ─► learn
 
 The only place that reports: every step becomes an event of the case, a log line and a metric under one name.
 """
@@ -58,6 +59,7 @@ from receiver.stages.investigate import investigate
 from receiver.stages.learn import learn
 from receiver.stages.plan import plan
 from receiver.stages.propose import propose
+from receiver.stages.read import read
 from receiver.stages.rehearse import rehearse
 from receiver.stages.triage import triage
 from receiver.stages.verify import verify
@@ -94,7 +96,7 @@ class Ports:
         )  # fmt: skip
 
 
-async def advance(case: Case, p: Ports) -> Case:  # noqa: C901 - one line per kind of case
+async def advance(case: Case, p: Ports) -> Case:  # noqa: C901, PLR0912 - one line per kind of case
     """Take a case one stage further; raises `Retry` when it must wait."""
     match case:
         case Received():
@@ -107,6 +109,9 @@ async def advance(case: Case, p: Ports) -> Case:  # noqa: C901 - one line per ki
             return await plan(case, repo=p.repo, planner=p.planner, chronicle=p.chronicle)
         case Planned():
             return await guard(case, repo=p.repo, ledger=p.ledger, routing=p.places.routing)
+        case Vetted() if case.standing is not None:
+            at = await _place_for(case, p)
+            return await read(case, grounds=p.grounds(at), runner=p.runner, locks=p.locks, instance=p.instance)
         case Vetted():
             return await rehearse(case, repo=p.repo, runs=p.runs, runner=p.runner, gate=p.gate, instance=p.instance)
         case Rehearsed():
@@ -142,8 +147,11 @@ async def clearance(case: Approved, p: Ports) -> Clearance:
     return await clear(case, grounds=p.grounds(at), forge=at.forge, hosting=at.hosting, proof=p.proof)
 
 
-async def _place_for(case: Rehearsed, p: Ports) -> Place:
-    """Where the run is proposed: a person's own is already, any other where its targets' site belongs."""
+async def _place_for(case: Vetted | Rehearsed, p: Ports) -> Place:
+    """Where the run is proposed, or claimed where it needs no proposal.
+
+    A person's own is there already; any other goes where its targets' site belongs.
+    """
     if case.given is not None:
         return p.places.of(case.given.proposal)
     hosts = (await p.repo.revision(case.revision)).inventory.hosts

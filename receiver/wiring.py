@@ -36,6 +36,7 @@ from receiver.adapters.store.seats import BEAT_SECONDS, Seat, Who
 from receiver.adapters.store.space import check_space
 from receiver.adapters.store.watchbook import PostgresWatchbook
 from receiver.adapters.telemetry.metrics import Metrics, Snapshot
+from receiver.agenda import Agenda
 from receiver.attendance import roll_call
 from receiver.config import Settings, explained
 from receiver.doctor import examine
@@ -67,6 +68,8 @@ _ALIVE_SECONDS = 15.0
 _DAY_SECONDS = 86400.0
 #: how soon a webhook is heard of
 _LISTEN_SECONDS = 0.5
+#: how soon after its moment a schedule goes off
+_AGENDA_SECONDS = 5.0
 #: how soon a new case has its vector, and an embedder that is down is asked again
 _EMBED_SECONDS = 15.0
 
@@ -222,7 +225,7 @@ def upkeep(office: Office) -> list[tuple[float, Callable[[], Awaitable[object]]]
     chores: list[tuple[float, Callable[[], Awaitable[object]]]]
     chores = [(_ALIVE_SECONDS, office.store.locks.sweep), (_DAY_SECONDS, office.repo.sweep)]
     chores += [(_DAY_SECONDS, repo.sweep) for repo in office.runs]
-    chores += [(_DAY_SECONDS, office.store.deliveries.sweep)]
+    chores += [(_DAY_SECONDS, office.store.deliveries.sweep), (_AGENDA_SECONDS, agenda_of(office).tick)]
     forges = {place.name: office.settings.at(place.name).forge for place in office.places.all}
     remote = [place for place in office.places.all if forges[place.name].is_remote]
     # one that was not opened is said by doctor and by every case that it takes, and not every half second
@@ -231,6 +234,12 @@ def upkeep(office: Office) -> list[tuple[float, Callable[[], Awaitable[object]]]
     if office.store.memory.vectors is not None:
         chores.append((_EMBED_SECONDS, office.store.memory.vectors.catch_up))
     return chores
+
+
+def agenda_of(office: Office) -> Agenda:
+    """What the policy schedules."""
+    ledger = office.store.ledger
+    return Agenda(repo=office.repo, book=office.store.schedules, ledger=ledger, gate=ledger, notifier=LogNotifier())
 
 
 def rounds_of(office: Office, place: Place) -> Rounds:

@@ -24,6 +24,7 @@ from receiver.adapters.store.locks import PostgresLocks
 from receiver.adapters.store.pool import open_pool
 from receiver.adapters.store.pulse import PostgresPulse
 from receiver.adapters.store.runs import PostgresRuns
+from receiver.adapters.store.schedules import PostgresSchedules
 from receiver.domain.case import Approved, Case, Closed, Planned, Proposed
 from receiver.domain.outcome import Mode, Outcome, Role
 from receiver.domain.plan import Plan
@@ -34,6 +35,7 @@ from receiver.testing import World
 from receiver.testing.clock import FakeClock
 from receiver.testing.locks import FakeLocks
 from receiver.testing.people import FakeAccess, FakeArchive, FakeDeliveries, FakeDesk, FakeInbox, FakeLogs
+from receiver.testing.schedules import FakeSchedules
 from receiver.testing.store import FakeCases, FakeLedger, FakeRuns
 from tests.unit.test_pipeline import FILES, alert
 
@@ -63,6 +65,7 @@ class Stores:
     pulse: Any
     access: Any
     deliveries: Any
+    schedules: Any
     pass_seconds: Callable[[float], Awaitable[None]]  #: for due times and leases
     invite: Callable[[str], Awaitable[str]]  #: the secret of a link
     give: Callable[[Token], Awaitable[str]]  #: the secret of a token
@@ -107,6 +110,7 @@ async def postgres(request: pytest.FixtureRequest, stack: AsyncExitStack) -> Sto
                 "UPDATE cases SET due_at = due_at - %s, lease_until = lease_until - %s", (back,) * 2
             )
             await connection.execute("UPDATE clearances SET answered_at = answered_at - %s", (back,))
+            await connection.execute("UPDATE schedules SET since = since - %s", (back,))
 
     async def give(token: Token) -> str:
         return await access.create_token(token.name, token.scope, source=token.source, created_by="os:test")
@@ -122,7 +126,7 @@ async def postgres(request: pytest.FixtureRequest, stack: AsyncExitStack) -> Sto
         logs=archive, pulse=pulse, cases=PostgresCases(pool),
         desk=PostgresDesk(pool), inbox=PostgresInbox(pool), ledger=ledger,
         runs=PostgresRuns(pool), locks=PostgresLocks(pool), archive=archive, access=access,
-        deliveries=PostgresDeliveries(pool),
+        deliveries=PostgresDeliveries(pool), schedules=PostgresSchedules(pool),
         pass_seconds=pass_seconds, invite=access.create_setup_link, give=give, revoke=revoke, pause=ledger.pause,
     )  # fmt: skip
 
@@ -153,8 +157,8 @@ async def fake(request: pytest.FixtureRequest, stack: AsyncExitStack) -> Stores:
     return Stores(
         cases=cases, desk=FakeDesk(clock, cases, runs), inbox=inbox, ledger=ledger, runs=runs, locks=FakeLocks(cases),
         logs=logs, pulse=cases.pulse, archive=FakeArchive(cases, logs, inbox),
-        access=access, deliveries=FakeDeliveries(clock, cases), pass_seconds=pass_seconds, invite=invite, give=give,
-        revoke=revoke, pause=pause,
+        access=access, deliveries=FakeDeliveries(clock, cases), schedules=FakeSchedules(clock, cases),
+        pass_seconds=pass_seconds, invite=invite, give=give, revoke=revoke, pause=pause,
     )  # fmt: skip
 
 

@@ -26,6 +26,8 @@ from receiver.domain.proposal import Answer, Approval, GivenRun, Proposal, Rehea
 from receiver.domain.record import Record
 from receiver.domain.run import RunResult
 from receiver.domain.runfile import RunFile
+from receiver.domain.standing import Standing
+from receiver.domain.timetable import Scheduled
 
 #: reasons of a rejected case: only the word of somebody who may approve quiets anything (rule S18)
 TURNED_DOWN, CLOSED_BY_A_STRANGER = "turned_down", "closed"
@@ -67,6 +69,7 @@ class _Planned(_Investigated):
     track: Track | None = None  #: of the chosen playbook, when it was chosen; none for a dispatched run
     requested_by: str = "system"  #: actor: `system`, `user:<name>`, `token:<name>`, `os:<name>`
     given: GivenRun | None = None  #: the run file that a person brought in a pull request of their own
+    scheduled: Scheduled | None = None  #: the schedule of the policy that began it
 
 
 class _Vetted(_Planned):
@@ -74,6 +77,7 @@ class _Vetted(_Planned):
     risk: Risk
     guard: tuple[Answer, ...]
     site: str = ""  #: where its targets are, and so who may run it
+    standing: Standing | None = None  #: it only reads, and the merged policy lets it run without a proposal
 
 
 class _Rehearsed(_Vetted):
@@ -114,9 +118,11 @@ class _Ended(_Case):
     track: Track | None = None
     requested_by: str = "system"
     given: GivenRun | None = None
+    scheduled: Scheduled | None = None
     runfile: RunFile | None = None
     risk: Risk | None = None
     guard: tuple[Answer, ...] = ()
+    standing: Standing | None = None
     rehearsals: tuple[Rehearsal, ...] = ()
     proposal: Proposal | None = None
     approval: Approval | None = None

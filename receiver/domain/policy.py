@@ -5,6 +5,7 @@ To add a guard rule, write its question as a function and add one row.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from receiver.domain.alert import Alert
@@ -17,7 +18,9 @@ from receiver.domain.policyfile import Person, rule_for
 from receiver.domain.proof import Confirmation
 from receiver.domain.record import Record
 from receiver.domain.revision import Revision
+from receiver.domain.standing import find
 from receiver.domain.table import NotHere, Row
+from receiver.domain.timetable import Scheduled, hosts_of, params_for
 from receiver.errors import Invalid
 
 
@@ -35,6 +38,7 @@ class Proposed(Record):
     now: datetime | None = None  #: the database's clock
     turned_down_at: datetime | None = None  #: somebody who may approve last said no to just this
     routing: Routing = Routing()  #: which repository takes which site's runs, by this machine's settings
+    scheduled: Scheduled | None = None  #: a schedule of the policy began it
 
     @property
     def playbook(self) -> Playbook | None:
@@ -72,7 +76,9 @@ def risk_fits(seen: Proposed) -> str | None:
     """A critical playbook is only ever started by a person; a dispatch stays within the person's reach."""
     risk = seen.playbook.risk if seen.playbook else Risk.CRITICAL
     if seen.alert is not None:
-        return _machine_may(seen, risk, seen.alert)
+        return _machine_may(seen, risk, seen.alert.labels)
+    if seen.scheduled is not None and seen.requested_by.startswith("policy:"):
+        return _machine_may(seen, risk, {})
     if seen.requested_by.startswith("token:"):
         return None if risk is Risk.LOW else f"a token may dispatch up to low, {seen.plan.playbook} is {risk}"
     person = seen.person
@@ -81,14 +87,29 @@ def risk_fits(seen: Proposed) -> str | None:
     return None
 
 
-def _machine_may(seen: Proposed, risk: Risk, alert: Alert) -> str | None:
+def _machine_may(seen: Proposed, risk: Risk, labels: Mapping[str, str]) -> str | None:
     if risk is Risk.CRITICAL:
         return f"a {risk} playbook is never chosen by a machine"
     host = seen.targets[0] if seen.targets else None
-    rule = rule_for(seen.revision.policy, labels=alert.labels, host=host, playbook=seen.plan.playbook, risk=risk)
+    rule = rule_for(seen.revision.policy, labels=labels, host=host, playbook=seen.plan.playbook, risk=risk)
     if rule is not None and rule.max_risk is not None and risk.rank > rule.max_risk.rank:
         return f"policy rule {rule.name!r} lets a machine propose up to {rule.max_risk}, this is {risk}"
     return None
+
+
+def as_scheduled(seen: Proposed) -> str | None:
+    """What a schedule begins is word for word what the adopted policy says: playbook, parameters and host."""
+    if seen.scheduled is None:
+        return NotHere("no schedule began it")
+    found = find(seen.revision.policy, seen.scheduled.schedule)
+    if found is None:
+        return f"policy.yml has no schedule {seen.scheduled.schedule!r}"
+    host = next(iter(seen.targets), "")
+    params = params_for(found, seen.playbook, host) if seen.playbook else {}
+    if (found.playbook, params) != (seen.plan.playbook, seen.plan.params):
+        return f"schedule {found.name!r} says something else"
+    strangers = [name for name in seen.targets if name not in hosts_of(found, seen.revision.inventory)]
+    return f"schedule {found.name!r} does not mean host {strangers[0]!r}" if strangers else None
 
 
 def is_confirmed(seen: Proposed) -> str | None:
@@ -191,12 +212,14 @@ def mode_allows(seen: Proposed) -> str | None:
     """`mode` in policy.yml is the ceiling; `sources` and rules can only lower it."""
     if seen.alert is not None and seen.mode is not Mode.PROPOSE:
         return f"source {seen.alert.source!r} is in mode observe: decided and kept, no host touched"
-    if seen.alert is None:
+    if seen.scheduled is not None and seen.revision.policy.mode is not Mode.PROPOSE:
+        return "policy.yml is in mode observe: decided and kept, no host touched"
+    if seen.alert is None and seen.scheduled is None:
         return None
     risk = seen.playbook.risk if seen.playbook else None
     rule = rule_for(
         seen.revision.policy,
-        labels=seen.alert.labels,
+        labels=seen.alert.labels if seen.alert is not None else {},
         host=seen.targets[0] if seen.targets else None,
         playbook=seen.plan.playbook,
         risk=risk,
@@ -207,6 +230,7 @@ def mode_allows(seen: Proposed) -> str | None:
 GUARD: tuple[Row[Proposed], ...] = (
     Row("vetted", "Is the playbook in the adopted catalog?", is_vetted, ("git",)),
     Row("risk", "May this be asked for at all?", risk_fits),
+    Row("schedule", "Is it what the schedule says?", as_scheduled, ("git",)),
     Row("entity", "Is it known what the alert is about?", entity_known),
     Row("confirmed", "Does the source itself say so?", is_confirmed, ("source",)),
     Row("own_entity", "Is the target what the alert is about?", entity_is_own),

@@ -14,11 +14,13 @@ from receiver.domain.document import read_mapping
 from receiver.domain.matchers import Matchers
 from receiver.domain.outcome import Mode, Risk
 from receiver.domain.record import Record
+from receiver.domain.timetable import Schedule, read_schedules
 from receiver.errors import Invalid
 
 _WHERE = "policy.yml"
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _DURATION = re.compile(r"(\d+)(s|m|h|d)", re.ASCII)
+_PLAYBOOK = re.compile(r"[a-z][a-z0-9_]{0,82}", re.ASCII)
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -86,6 +88,8 @@ class Policy(Record):
     limits: Limits = Limits()
     windows: tuple[Window, ...] = ()
     rules: tuple[Rule, ...] = ()
+    schedules: tuple[Schedule, ...] = ()
+    read_without_proposal: tuple[str, ...] = ()  #: playbooks that only read: a schedule runs these at once
 
     def mode_of(self, source: str) -> Mode:
         """The mode of one source: what it says for itself, never above the ceiling."""
@@ -131,9 +135,12 @@ def read_policy(content: bytes) -> Policy:
     plain = read_mapping(content, where=_WHERE)
     approvals = _section(plain, "approvals", {"solo", "posture"})
     isolation = _section(plain, "isolation", {"none_allowed"})
-    limits = {_limit_name(key): _seconds(key, value) for key, value in _section(plain, "limits", None).items()}
+    limits = {
+        _limit_name(key): _seconds(f"limits.{key}", value) for key, value in _section(plain, "limits", None).items()
+    }
     sources = {name: _mode(name, said) for name, said in _section(plain, "sources", None).items()}
-    known = {"mode", "people", "maintenance", "rules"}
+    schedules = read_schedules(_with_jitter(_section(plain, "schedules", None)), where=_WHERE)
+    known = {"mode", "people", "maintenance", "rules", "read_without_proposal"}
     unknown = set(plain) - known
     if unknown:
         raise Invalid(f"unknown key {sorted(unknown)[0]!r}", where=_WHERE, next_step="gitmedic config schema")
@@ -150,6 +157,8 @@ def read_policy(content: bytes) -> Policy:
                 "limits": limits,
                 "windows": plain.get("maintenance") or (),
                 "rules": plain.get("rules") or (),
+                "schedules": schedules,
+                "read_without_proposal": plain.get("read_without_proposal") or (),
             }
         )
     except ValidationError as error:
@@ -181,9 +190,20 @@ def _seconds(key: str, value: Any) -> Any:
     if isinstance(value, str):
         match = _DURATION.fullmatch(value)
         if not match:
-            raise Invalid(f"limits.{key}: {value!r} is no duration such as 30s, 5m or 4h", where=_WHERE)
+            raise Invalid(f"{key}: {value!r} is no duration such as 30s, 5m or 4h", where=_WHERE)
         return int(match[1]) * _UNITS[match[2]]
     return value
+
+
+def _with_jitter(section: dict[str, Any]) -> dict[str, Any]:
+    """`jitter: 10m` as seconds; what is no mapping is left for its own reader to refuse."""
+    found = {}
+    for name, said in section.items():
+        own = dict(said) if isinstance(said, dict) else said
+        if isinstance(own, dict) and "jitter" in own:
+            own["jitter_seconds"] = _seconds(f"schedules.{name}.jitter", own.pop("jitter"))
+        found[name] = own
+    return found
 
 
 def _is_single(text: str) -> bool:
@@ -202,6 +222,9 @@ def _check(policy: Policy) -> None:
         raise Invalid(f"approvals.solo: {policy.solo!r} is not in people", where=_WHERE)
     for rule in policy.rules:
         Matchers.parse(rule.match)
+    for playbook in policy.read_without_proposal:
+        if not _PLAYBOOK.fullmatch(playbook):
+            raise Invalid(f"read_without_proposal: {playbook!r:.60} is no id of a playbook", where=_WHERE)
     for window in policy.windows:
         try:
             Matchers.parse(window.match)

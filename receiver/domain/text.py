@@ -60,12 +60,18 @@ def _approved(case: Any) -> str:
     return f"merged as {case.approval.merge_sha[:12]}, approved by {', '.join(case.approval.approved_by)}"
 
 
+def _vetted(case: Any) -> str:
+    if case.standing is not None:
+        return f"{case.runfile.playbook} only reads, and {case.standing.by} lets it run without a proposal"
+    return f"policy allows {case.runfile.playbook}, risk {case.risk}"
+
+
 _SAID: dict[str, Callable[[Any], str]] = {
     "received": lambda case: "an alert was stored",
     "triaged": lambda case: f"about {case.entity.name}" if case.entity else f"no entity: {case.unresolved}",
     "investigated": lambda case: f"{len(case.facts)} facts; {case.confirmation.why}",
     "planned": lambda case: case.plan.why,
-    "vetted": lambda case: f"policy allows {case.runfile.playbook}, risk {case.risk}",
+    "vetted": _vetted,
     "rehearsed": _rehearsed,
     "proposed": lambda case: f"pull request {case.proposal.number}: {case.proposal.url}",
     "approved": _approved,

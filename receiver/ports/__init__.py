@@ -24,10 +24,23 @@ from receiver.ports.happened import (
     Post,
     Receipt,
     Runs,
+    Schedules,
     Sites,
     Steps,
 )
-from receiver.ports.people import Acceptances, Access, Archive, Deliveries, Desk, Logs, Page, Pulse, ReviewDesk, Token
+from receiver.ports.people import (
+    Acceptances,
+    Access,
+    Archive,
+    Deliveries,
+    Desk,
+    Logs,
+    Page,
+    Pulse,
+    ReviewDesk,
+    Timetables,
+    Token,
+)
 from receiver.ports.world import Clock, Facts, Notifier, Planner, Proof, Purse, Runner, Spent
 
 __all__ = [
@@ -68,10 +81,12 @@ __all__ = [
     "ReviewDesk",
     "Runner",
     "Runs",
+    "Schedules",
     "Signatures",
     "Sites",
     "Spent",
     "Steps",
+    "Timetables",
     "Token",
     "Turn",
     "Watchbook",

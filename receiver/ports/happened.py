@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Literal, Protocol
 
 from receiver.domain.alert import Alert
-from receiver.domain.case import Case, Closed
+from receiver.domain.case import Case, Closed, Planned
 from receiver.domain.entity import Entity
 from receiver.domain.history import History, Past, Track
 from receiver.domain.memory import Precedent
@@ -19,6 +19,7 @@ from receiver.domain.proposal import Answer
 from receiver.domain.record import Record
 from receiver.domain.run import RunEvent, RunResult
 from receiver.domain.steps import Step
+from receiver.domain.timetable import Moment
 
 
 class Post(Record):
@@ -241,3 +242,22 @@ class Locks(Protocol):
 
     async def free(self, run: str) -> None:
         """Give back what this run holds, its place in the queue too; whoever can go now is due."""
+
+
+class Schedules(Protocol):
+    """Planned moments, each filed once whoever looks."""
+
+    async def keep(self, names: Sequence[str]) -> None:
+        """Only these schedules are in force; the marks of all others are forgotten."""
+
+    async def since(self, name: str, rule: str) -> datetime:
+        """Up to when every moment has its row; a new schedule, or one with a new rule, begins now."""
+
+    async def passed(self, name: str, upto: datetime, next_at: datetime | None) -> None:
+        """Every moment up to then has its row; the next one. Never goes back."""
+
+    async def open_case(self, name: str) -> str | None:
+        """The id of a case of its last runs that is still open."""
+
+    async def file(self, moment: Moment, cases: Sequence[Planned]) -> bool:
+        """The moment's row and its cases, all or nothing; False when it was filed before."""

@@ -84,6 +84,16 @@ class Logs(Protocol):
         """Counts of the latest attempt by host and kind of event."""
 
 
+class Timetables(Protocol):
+    """What became of planned moments."""
+
+    async def marks(self) -> list[dict[str, Any]]:
+        """One row per schedule: since when it is known, its last moment and fate, its next moment."""
+
+    async def moments(self, name: str | None, *, limit: int, cursor: str | None) -> Page:
+        """Rows of one schedule, or of all, newest first, each with its cases and how they ended."""
+
+
 class Pulse(Protocol):
     """Tells who shows something live that it may have changed."""
 

@@ -1,7 +1,8 @@
 """Planned → Vetted: may this be proposed, and is there room for one more?
 
 Asks every row of the table in `domain/policy.py`, writes the run file, and takes the proposal slot: limits
-come before any contact with a host.
+come before any contact with a host. What a schedule begins and only reads needs no proposal, and no slot, where the
+merged policy lists its playbook in `read_without_proposal`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from receiver.domain.playbook import Playbook
 from receiver.domain.policy import GUARD, Proposed
 from receiver.domain.revision import Revision
 from receiver.domain.runfile import RunFile
+from receiver.domain.standing import Standing
 from receiver.domain.table import answer_all, first_no
+from receiver.domain.timetable import actor_of
 from receiver.errors import Retry
 from receiver.evidence import pins_of
 from receiver.identity import new_id
@@ -41,6 +44,7 @@ async def guard(case: Planned, *, repo: Repo, ledger: Ledger, routing: Routing) 
         now=now,
         turned_down_at=await ledger.turned_down(case.alert, case.entity, case.plan) if case.alert else None,
         routing=routing,
+        scheduled=case.scheduled,
     )
     answers = answer_all(GUARD, seen)
     no = first_no(GUARD, seen)
@@ -49,22 +53,34 @@ async def guard(case: Planned, *, repo: Repo, ledger: Ledger, routing: Routing) 
         return case.end(row.fails_as or Outcome.REFUSED, why, reason=row.name, guard=answers)
     playbook = revision.catalog.playbooks[case.plan.playbook or ""]
     limits = revision.policy.limits
+    expires_at = now + timedelta(seconds=limits.expiry_seconds)
+    site = revision.inventory.hosts[seen.targets[0]].site
+    standing = _standing(case, playbook, revision, now)
+    if standing is not None:
+        runfile = await _runfile(case, seen.targets, playbook, revision, repo, expires_at)
+        return case.become(Vetted, runfile=runfile, risk=playbook.risk, guard=answers, standing=standing, site=site)
     full = await ledger.take_slot(case.id, limits)
     if full is not None:
         if now - case.opened_at >= timedelta(seconds=limits.expiry_seconds):
             return case.end(Outcome.EXPIRED, f"no room in time: {full}", reason="proposal_limit", guard=answers)
         raise Retry(f"proposal_limit: {full}", after_seconds=SLOT_SECONDS)
-    runfile = await _runfile(
-        case, seen.targets, playbook, revision, repo, now + timedelta(seconds=limits.expiry_seconds)
-    )
+    runfile = await _runfile(case, seen.targets, playbook, revision, repo, expires_at)
     if case.given is not None:
         # what a person wrote is run as it stands, or not at all
         if case.given.runfile.pins != runfile.pins or case.given.runfile.targets != seen.targets:
             why = "the run file pins another state than the one in force: write it again"
             return case.end(Outcome.SUPERSEDED, why, reason="pinned", guard=answers)
         runfile = case.given.runfile
-    site = revision.inventory.hosts[seen.targets[0]].site
     return case.become(Vetted, runfile=runfile, risk=playbook.risk, guard=answers, site=site)
+
+
+def _standing(case: Planned, playbook: Playbook, revision: Revision, now: datetime) -> Standing | None:
+    """The approval in advance of what only reads; the executor asks all of it again, of the bytes that would run."""
+    if case.scheduled is None or playbook.effect != "read":
+        return None
+    if playbook.id not in revision.policy.read_without_proposal:
+        return None
+    return Standing(by=actor_of(case.scheduled.schedule, revision.commit), at=now)
 
 
 async def _runfile(
@@ -99,6 +115,8 @@ async def _runfile(
 
 def _reason(case: Planned) -> str:
     """One line from ids and names of ours; no label text enters the run file's reason."""
+    if case.scheduled is not None:
+        return f"schedule {case.scheduled.schedule}, asked for by {case.requested_by}"
     if case.alert is None:
         return f"dispatched by {case.requested_by}"
     return f"playbook {case.plan.playbook} for an alert of source {case.alert.source}"

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 
+from receiver.agenda import Agenda
 from receiver.domain.alert import Alert
 from receiver.domain.case import Approved, Case, Received
 from receiver.domain.outcome import Role
@@ -21,6 +22,7 @@ from receiver.testing.locks import FakeLocks
 from receiver.testing.memory import FakeMemory
 from receiver.testing.outside import FakeFacts, FakeNotifier, FakeProof, FakeRunner
 from receiver.testing.repo import FakeForge, FakeRepo, FakeSignatures
+from receiver.testing.schedules import FakeSchedules
 from receiver.testing.store import FakeCases, FakeLedger, FakeRuns
 
 
@@ -36,6 +38,8 @@ class World:
         self.proof, self.facts = FakeProof(), FakeFacts(self.clock)
         self.runner, self.notifier = FakeRunner(self.clock), FakeNotifier()
         self.memory = FakeMemory(self.clock)
+        self.schedules = FakeSchedules(self.clock, self.cases)
+        self.agenda = Agenda(self.repo, self.schedules, self.ledger, self.ledger, self.notifier)
         self.repo.adopt(files)
         self.ports = Ports(
             clock=self.clock,

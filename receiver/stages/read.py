@@ -1,0 +1,121 @@
+"""Vetted → Ended: a run that only reads, without a proposal, since the merged policy lists it.
+
+The policy that people merged is the approval, given in advance; the table in `domain/standing.py` is asked of the
+bytes that would run, just before the start. Everything else is as for any run: locks, isolation, the claim, and a
+beginning that is recorded before there is a process. Found begun without an end, it is `interrupted`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+
+from receiver.domain.case import Ended, Vetted
+from receiver.domain.job import job_of, lock_names
+from receiver.domain.outcome import Outcome
+from receiver.domain.proposal import Answer
+from receiver.domain.run import Job, RunResult
+from receiver.domain.standing import STANDING, Standing
+from receiver.domain.table import answer_all, first_no
+from receiver.errors import Broken, Conflict, Retry
+from receiver.evidence import Grounds
+from receiver.ports import Locks, Runner
+
+#: pauses between the tries to write down how a run ended
+PATIENCE = (0.5, 1.0, 2.0, 4.0, 8.0)
+_UNKNOWN = "the executor died in the middle of it; what it found is not known"
+_ENDS = {
+    "successful": Outcome.DIAGNOSED,
+    "failed": Outcome.FAILED,
+    "timeout": Outcome.FAILED,
+    "cancelled": Outcome.CANCELLED,
+    "interrupted": Outcome.INTERRUPTED,
+}
+
+
+async def read(case: Vetted, *, grounds: Grounds, runner: Runner, locks: Locks, instance: str) -> Ended:
+    """Run it once; what it found is its log."""
+    run = case.runfile.run
+    begun = await grounds.runs.attempt_of(run, "run")
+    if begun is not None:
+        await locks.free(run)
+        return _ended(case, begun[1] or await _unknown(begun[0], grounds), ())
+    if await grounds.ledger.now() >= case.runfile.expires_at:
+        why = f"nothing could begin it before {case.runfile.expires_at:%Y-%m-%d %H:%M} UTC"
+        return case.end(Outcome.EXPIRED, why, reason="in_time")
+    revision = await grounds.repo.revision(case.revision)
+    playbook = revision.catalog.playbooks[case.runfile.playbook]
+    names = lock_names(playbook, case.runfile, revision.inventory)
+    holder = await locks.take(run, case.id, names, reason=f"{playbook.id} in run {run}")
+    if holder is not None:
+        raise Retry(f"lock: {holder}", after_seconds=5)
+    try:
+        return await _locked(case, grounds, runner, instance)
+    finally:
+        await locks.free(run)
+
+
+async def _locked(case: Vetted, grounds: Grounds, runner: Runner, instance: str) -> Ended:
+    """With the locks in hand: the table, the claim, the run."""
+    if case.scheduled is None:
+        raise Broken(f"case {case.id} has an approval in advance and no schedule")
+    isolation = await runner.isolation()
+    grant = await grounds.grant(case, case.scheduled, isolation)
+    no = first_no(STANDING, grant)
+    answers = answer_all(STANDING, grant)
+    if no is not None:
+        row, why = no
+        if row.fails_as is None:
+            raise Retry(why, after_seconds=10)
+        return case.end(row.fails_as, why, reason=row.name, standing=_asked(case, answers))
+    revision = await grounds.repo.revision(case.revision)
+    playbook = revision.catalog.playbooks[case.runfile.playbook]
+    files = await grounds.repo.files(case.revision, playbook.path)
+    job = job_of(
+        case.runfile, playbook, revision.inventory, files,
+        mode="run", isolation=isolation, collections=revision.collections,
+    )  # fmt: skip
+    result = await _once(case, job, grounds, runner, instance)
+    if result is None:
+        why = "this run was claimed or begun before; what it found is not known"
+        return case.end(Outcome.INTERRUPTED, why, reason="claim", standing=_asked(case, answers))
+    return _ended(case, result, answers)
+
+
+async def _once(case: Vetted, job: Job, grounds: Grounds, runner: Runner, instance: str) -> RunResult | None:
+    """Claim it, record the beginning, run. None: somebody else has claimed or begun it before."""
+    runs = grounds.runs
+    if not await grounds.branches.claim(job.run_id, instance, secrets.token_hex(16)):
+        return None
+    try:
+        attempt = await runs.begin(job.run_id, case.id, "run", instance)
+    except Conflict:
+        return None
+    result = await runner.run(job, lambda events: runs.record(attempt, events), lambda: runs.cancelled(attempt))
+    for seconds in PATIENCE:
+        try:
+            await runs.finish(attempt, result)
+        except Retry:
+            await asyncio.sleep(seconds)
+        else:
+            return result
+    await runs.finish(attempt, result)
+    return result
+
+
+async def _unknown(attempt: str, grounds: Grounds) -> RunResult:
+    now = await grounds.ledger.now()
+    result = RunResult(status="interrupted", why=_UNKNOWN, started_at=now, ended_at=now)
+    await grounds.runs.finish(attempt, result)
+    return result
+
+
+def _ended(case: Vetted, result: RunResult, answers: tuple[Answer, ...]) -> Ended:
+    found = f"read by {case.runfile.playbook}: see its log"
+    why = found if result.status == "successful" else f"it ended {result.status}: {result.why}".removesuffix(": ")
+    return case.end(_ENDS[result.status], why, result=result, standing=_asked(case, answers))
+
+
+def _asked(case: Vetted, answers: tuple[Answer, ...]) -> Standing | None:
+    standing = case.standing
+    return standing.model_copy(update={"checks": answers}) if standing is not None and answers else standing
