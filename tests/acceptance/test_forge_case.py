@@ -12,7 +12,7 @@ import subprocess
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import yaml
@@ -22,7 +22,7 @@ from receiver.config import load
 from receiver.demo import cards, rig
 from receiver.domain.case import Case, Closed, Proposed
 from receiver.domain.outcome import Outcome
-from receiver.domain.runfile import path_of, write_runfile
+from receiver.domain.runfile import RunFile, path_of, write_runfile
 from receiver.forges import dialect_of
 from receiver.office import Office, open_office
 from tests.acceptance.test_restored_backup import Site
@@ -35,7 +35,7 @@ from tests.machine import required
 
 SECRET = "a secret of forty characters, more or less"
 SETTINGS = """
-[forge]
+[{table}]
 kind = "{kind}"
 url = "{url}"
 repository = "{repository}"
@@ -46,6 +46,13 @@ webhook_secret_file = "{folder}/hook"
 poll_seconds = {poll}
 write_seconds = 0
 """
+
+
+class Beside(NamedTuple):
+    """A place for all runs, on another forge than the catalog's."""
+
+    state: State
+    repository: Repository
 
 
 class There:
@@ -97,10 +104,10 @@ class There:
         return moment
 
 
-def with_people(bare: Path, kind: str) -> str:
-    """The demo's policy, with the account that its person has on the forge; the commit."""
+def with_people(bare: Path, *kinds: str) -> str:
+    """The demo's policy, with the account that its person has on each forge; the commit."""
     policy = yaml.safe_load(gitwork.git(bare, "show", "main:policy.yml"))
-    policy["people"][0]["forges"] = {kind: "ada"}
+    policy["people"][0]["forges"] = dict.fromkeys(kinds, "ada")
     content = yaml.safe_dump(policy).encode()
     commit = gitwork.commit(bare, "main", {"policy.yml": content}, "Who is who", ("Ada", "ada@example.org"))
     gitwork.git(bare, "update-ref", "refs/heads/main", commit)
@@ -109,18 +116,26 @@ def with_people(bare: Path, kind: str) -> str:
 
 @contextlib.asynccontextmanager
 async def there(
-    kind: str, folder: Path, *, poll: float = 60, hooks: bool = True, simulated: bool = False
+    kind: str,
+    folder: Path,
+    *,
+    poll: float = 60,
+    hooks: bool = True,
+    simulated: bool = False,
+    place: Beside | None = None,
 ) -> AsyncIterator[There]:
     """A demo that is moved to a forge, as `gitmedic forge connect` does it."""
     state = ELSEWHERE[kind].double(folder / "forge")
     async with rig.running(simulated=simulated, say=lambda text: None) as running:
         site, bare = Site(running), running.settings.repo.path
-        commit = with_people(bare, kind)
+        commit = with_people(bare, kind, *([place.state.name] if place else []))
         await running.office.store.desk.adopt(commit, old=None, digest="", actor="os:test")
         await site.stop()
         with ForgeServer(state) as server:
             repository = _repository(state, bare)
             _settle(running, state, repository, folder, poll)
+            if place is not None:
+                _settle(running, place.state, place.repository, folder / "place", poll, "places.there.forge")
             become_mirror(bare, f"{state.url}/{repository.full_name}.git")
             await site.start()
             settings = load(running.settings.data_dir, environment={})
@@ -135,16 +150,20 @@ async def there(
     shutil.rmtree(running.place, ignore_errors=True)
 
 
-def _repository(state: State, bare: Path) -> Repository:
+def _repository(state: State, bare: Path | None = None) -> Repository:
     users = {login: state.add_user(login) for login in ("gitmedic-bot", "ada")}
     rights: Any = {users["gitmedic-bot"].id: "write", users["ada"].id: "admin"}
     made = state.add_repository("ops", "infra", rights=rights, files={"README.md": b"ops\n"})
-    gitwork.git(made.folder, "fetch", "-q", str(bare), "+refs/heads/main:refs/heads/main")
+    if bare is not None:
+        gitwork.git(made.folder, "fetch", "-q", str(bare), "+refs/heads/main:refs/heads/main")
     made.protection["main"] = Protection(required_reviews=1, admins_bypass=False)
     return made
 
 
-def _settle(running: rig.Rig, state: State, repository: Repository, folder: Path, poll: float) -> None:
+def _settle(
+    running: rig.Rig, state: State, repository: Repository, folder: Path, poll: float, table: str = "forge"
+) -> None:
+    folder.mkdir(exist_ok=True)
     for name, secret in (("token", state.token_of("gitmedic-bot")), ("hook", SECRET)):
         (folder / name).write_text(secret)
         (folder / name).chmod(0o600)
@@ -152,6 +171,7 @@ def _settle(running: rig.Rig, state: State, repository: Repository, folder: Path
     with (running.settings.data_dir / "gitmedic.toml").open("a") as file:
         file.write(
             SETTINGS.format(
+                table=table,
                 kind=state.name,
                 url=f"{state.url}/{repository.full_name}",
                 repository=repository.id,
@@ -220,17 +240,54 @@ async def test_a_person_changes_policy_and_dispatches_through_git(tmp_path: Path
         await adopted(forge, change.merge_sha or "")
 
         cards.fill_cache(forge.running.place)
-        params = {"host": "demo-cache", "path": str(forge.running.place / "cache")}
-        person = (await forge.office.doors.policy()).people[0].name
-        made = await forge.office.doors.write_runfile(
-            "demo_cache_prune", params, actor=f"user:{person}", reason="by hand"
-        )
-        path = path_of(made.run, datetime.now(UTC))
-        state.push(ada, repository, "prune", {path: write_runfile(made)})
-        own = state.open(ada, repository, branch="prune", base="main", title="Prune the cache", body="please")
+        made, own = await dispatched_by_hand(forge)
         assert "**Dry run** on the real targets" in await forge.comment(own.number, "Still required")
         state.merge(ada, own, "squash")
         assert "Outcome" in await forge.comment(own.number, "Outcome")
         found = await forge.office.store.archive.stored(made.case)
         assert isinstance(found, Closed) and found.result is not None and found.result.status == "successful"
         assert own.body == "please"
+
+
+async def dispatched_by_hand(forge: There) -> tuple[RunFile, Pull]:
+    """A run file in a pull request of a person's own."""
+    ada, person = forge.state.user("ada"), (await forge.office.doors.policy()).people[0].name
+    params = {"host": "demo-cache", "path": str(forge.running.place / "cache")}
+    made = await forge.office.doors.write_runfile("demo_cache_prune", params, actor=f"user:{person}", reason="by hand")
+    path = path_of(made.run, datetime.now(UTC))
+    forge.state.push(ada, forge.repository, "prune", {path: write_runfile(made)})
+    own = forge.state.open(ada, forge.repository, branch="prune", base="main", title="Prune the cache", body="please")
+    return made, own
+
+
+@pytest.mark.anyio
+async def test_the_catalog_on_one_forge_and_its_runs_on_another(tmp_path: Path) -> None:
+    """Whoever merges in the place starts the run; what is in force, only the catalog's repository says."""
+    state = ELSEWHERE["gitea"].double(tmp_path / "gitea")
+    with ForgeServer(state) as server:
+        place = Beside(state, _repository(state))
+        policy = {"policy.yml": b"mode: observe\n"}
+        strange = gitwork.commit(place.repository.folder, "main", policy, "A policy", ("Eve", "eve@example.org"))
+        gitwork.git(place.repository.folder, "update-ref", "refs/heads/main", strange)
+        async with there("github", tmp_path, poll=2, hooks=False, simulated=True, place=place) as forge:
+            in_force = await forge.office.repo.adopted()
+            cards.fill_cache(forge.running.place)
+            case = await forge.case("DemoCacheFull", Proposed)
+            assert (case.proposal.place, case.proposal.repository) == ("there", str(place.repository.id))
+            on_gitea = There(forge.running, forge.office, state, place.repository)
+            pull = on_gitea.pull(case.proposal.number)
+            assert case.proposal.url.startswith(state.url) and "**Dry run** on the real targets" in pull.body
+            # the catalog's repository has no say about that site, whoever asks for it there and merges it
+            made, own = await dispatched_by_hand(forge)
+            await forge.comment(own.number, "belong to place")
+            forge.repository.protection["main"] = Protection(required_reviews=0, admins_bypass=False)
+            forge.state.merge(forge.state.user("ada"), own, "merge")
+            on_gitea.merge(pull.number)
+            end = await forge.case("DemoCacheFull", Closed)
+            assert end.outcome is Outcome.FIXED, end.why
+            assert "Outcome: **fixed**" in await on_gitea.comment(pull.number, "Outcome")
+            assert any(case.runfile.run in name for name in gitwork.refs(place.repository.folder))
+            assert not any(case.runfile.run in name for name in gitwork.refs(forge.repository.folder))
+            assert await forge.office.store.archive.run(made.run) is None
+            assert await forge.office.repo.adopted() == in_force
+        assert server.spec is not None and server.spec.violations == []

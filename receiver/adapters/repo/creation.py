@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from errno import EEXIST, ENOTEMPTY
 from importlib.resources import files as resources
 from pathlib import Path
 from uuid import uuid4
@@ -121,18 +122,22 @@ def install_hook(path: Path, base: str = "main", *, is_mirror: bool = False) -> 
 def _beside(path: Path) -> Iterator[Path]:
     """A new folder that takes the path when all went well: half a repository is never found there."""
     path = path.absolute()
+    taken = Conflict(
+        f"creating the ops repository {str(path)!r}: something is there already",
+        next_step="choose another data directory, or go on with the one that is there: gitmedic up",
+    )
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise Conflict(
-            f"creating the ops repository {str(path)!r}: something is there already",
-            next_step="choose another data directory, or go on with the one that is there: gitmedic up",
-        )
+        raise taken
     made = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
     made.mkdir(mode=0o700, parents=True)
     try:
         yield made
-        if path.exists():
-            path.rmdir()
-        made.rename(path)
+        try:
+            if path.exists():
+                path.rmdir()
+            made.rename(path)
+        except OSError as error:  # somebody made it meanwhile
+            raise (taken if error.errno in (ENOTEMPTY, EEXIST) else error) from None
     except BaseException:
         shutil.rmtree(made, ignore_errors=True)
         raise
