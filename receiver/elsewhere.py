@@ -78,6 +78,17 @@ def routing_of(places: Mapping[str, PlaceSettings]) -> Routing:
     return Routing(named=named, rest=next((name for name, place in places.items() if place.takes_others), ""))
 
 
+def realm_of(catalog: ForgeSettings, places: Mapping[str, PlaceSettings], name: str) -> str:
+    """The name by which policy.yml knows the accounts of a place's forge: its kind, or with its host as well where
+    another server of that kind is used. Numbers and logins are each server's own."""
+    forge = places[name].forge
+    servers = {
+        one.host.lower() for one in (catalog, *(place.forge for place in places.values())) if one.kind == forge.kind
+    }
+    is_catalogs = (forge.kind, forge.host.lower()) == (catalog.kind, catalog.host.lower())
+    return forge.kind if len(servers) == 1 or is_catalogs else f"{forge.kind}:{forge.host.lower().partition('://')[2]}"
+
+
 def _address(forge: ForgeSettings) -> str:
     """Forges tell neither the host's nor the repository's letters apart."""
     return forge.url.lower()

@@ -19,6 +19,7 @@ from receiver.adapters.forge.gitea import Gitea
 from receiver.adapters.forge.github import GitHub
 from receiver.adapters.forge.gitlab import GitLab
 from receiver.adapters.forge.local import LocalForge, Merges
+from receiver.adapters.forge.realm import in_realm
 from receiver.adapters.forge.remote import Dialect, RemoteForge
 from receiver.adapters.forge.settings import ForgeSettings, LocalForgeSettings
 from receiver.adapters.repo.creation import create_mirror, create_ops_repository
@@ -27,7 +28,7 @@ from receiver.adapters.repo.runs import RunRepository
 from receiver.config import Settings, check_secret
 from receiver.domain.forge import Account, bot_account
 from receiver.domain.place import key_of
-from receiver.elsewhere import routing_of
+from receiver.elsewhere import realm_of, routing_of
 from receiver.errors import Conflict, Refused
 from receiver.places import Place, Places, gone
 
@@ -62,20 +63,27 @@ def dialect_of(settings: ForgeSettings, base: str, secret: str | None = None) ->
     return DIALECTS[settings.kind](settings, base, secret=secret if secret is not None else _secret(settings))
 
 
-def remote_of(settings: Settings) -> Dialect | None:
-    """The dialect of these settings; None on the built-in forge."""
-    return dialect_of(settings.forge, settings.repo.base) if settings.forge.is_remote else None
+def remote_of(settings: Settings, realm: str = "") -> Dialect | None:
+    """The dialect of these settings, its accounts by the forge's kind or by `realm`; None on the built-in forge."""
+    if not settings.forge.is_remote:
+        return None
+    return in_realm(dialect_of(settings.forge, settings.repo.base), realm or settings.forge.kind)
 
 
 def open_forge(
-    settings: Settings, pool: AsyncConnectionPool[Any], git: Merges, dialect: Dialect | None, place: str = ""
+    settings: Settings,
+    pool: AsyncConnectionPool[Any],
+    git: Merges,
+    dialect: Dialect | None,
+    place: str = "",
+    realm: str = "",
 ) -> AnyForge:
     """The forge behind its ports; `settings` are those of the place."""
     base, key = settings.repo.base, key_of(place, repository_of(settings))
     if dialect is None:
         template = f"{settings.web.url}/proposals/{place}{'/' if place else ''}{{number}}"
         return LocalForge(pool, git, LocalForgeSettings(base=base, url_template=template, repository=key))
-    return RemoteForge(dialect, pool, repository=key, base=base, account=bot_of(settings))
+    return RemoteForge(dialect, pool, repository=key, base=base, account=bot_of(settings, realm))
 
 
 @asynccontextmanager
@@ -90,7 +98,8 @@ async def open_places(
         others, repos = {}, []
         for name in settings.places:
             try:
-                others[name], repo = await _open(settings.at(name), pool, name, stack)
+                realm = realm_of(settings.forge, settings.places, name)
+                others[name], repo = await _open(settings.at(name), pool, name, realm, stack)
                 repos.append(repo)
             except Refused as error:
                 others[name] = gone(name, error)
@@ -99,17 +108,17 @@ async def open_places(
 
 
 async def _open(
-    settings: Settings, pool: AsyncConnectionPool[Any], name: str, stack: AsyncExitStack
+    settings: Settings, pool: AsyncConnectionPool[Any], name: str, realm: str, stack: AsyncExitStack
 ) -> tuple[Place, RunRepository]:
     repository_of(settings)  # asked first: one that was never connected is refused before anything is made for it
-    dialect = remote_of(settings)
+    dialect = remote_of(settings, realm)
     if dialect is not None:
         stack.push_async_callback(dialect.aclose)
     await asyncio.to_thread(make_repository, settings, name)
     upstream = ForgeGit(settings.forge, dialect) if dialect is not None else None
     repo = RunRepository(settings.repo, upstream)
     stack.push_async_callback(repo.close)
-    return _place(settings, pool, repo, dialect, name), repo
+    return _place(settings, pool, repo, dialect, name, realm), repo
 
 
 def make_repository(settings: Settings, name: str) -> None:
@@ -127,12 +136,13 @@ def make_repository(settings: Settings, name: str) -> None:
 
 
 def _place(
-    settings: Settings, pool: AsyncConnectionPool[Any], repo: RunRepository, dialect: Dialect | None, name: str = ""
-) -> Place:
-    forge = open_forge(settings, pool, repo, dialect, name)
+    settings: Settings, pool: AsyncConnectionPool[Any], repo: RunRepository, dialect: Dialect | None, name: str = "",
+    realm: str = "",
+) -> Place:  # fmt: skip
+    forge = open_forge(settings, pool, repo, dialect, name, realm)
     return Place(
         branches=repo, forge=forge, hosting=forge, review=forge, name=name, repository=repository_of(settings),
-        base=settings.repo.base, prefix=settings.repo.prefix, bot=bot_of(settings),
+        base=settings.repo.base, prefix=settings.repo.prefix, bot=bot_of(settings, realm),
     )  # fmt: skip
 
 
@@ -141,12 +151,12 @@ def repository_of(settings: Settings) -> str:
     return _known(settings.forge.repository, "repository") if settings.forge.is_remote else "local"
 
 
-def bot_of(settings: Settings) -> Account:
+def bot_of(settings: Settings, realm: str = "") -> Account:
     """Our own account there."""
     forge = settings.forge
     if not forge.is_remote:
         return bot_account()
-    return Account(forge=forge.kind, id=_known(forge.account, "account"), login=forge.login or forge.account)
+    return Account(forge=realm or forge.kind, id=_known(forge.account, "account"), login=forge.login or forge.account)
 
 
 def _known(value: str, name: str) -> str:

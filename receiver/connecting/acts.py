@@ -224,12 +224,14 @@ def _is_hex(text: str) -> bool:
         return False
 
 
-async def judged(settings: Settings, said: Connected, dialect: Dialect, own: Ours, hook_steps: list[str]) -> Connected:
+async def judged(
+    settings: Settings, said: Connected, dialect: Dialect, own: Ours, hook_steps: list[str], realm: str = ""
+) -> Connected:
     """How the base is protected now, and what people still have to do."""
-    posture = await dialect.posture(settings.repo.base)
-    names = words.unmapped(own.policy, said.kind)
+    posture, realm = await dialect.posture(settings.repo.base), realm or said.kind
+    names = words.unmapped(own.policy, realm)
     steps = [f"webhook: {'; '.join(hook_steps)}"] if hook_steps else []
-    steps += words.by_hand(said.kind, settings.repo.base) + words.mapping(names, said.kind)
+    steps += words.by_hand(said.kind, settings.repo.base) + words.mapping(names, realm)
     meaning = words.meaning(own.policy)
     update: dict[str, Any] = {
         "posture": meaning,

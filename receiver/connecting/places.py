@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from receiver.adapters.forge.realm import in_realm
 from receiver.adapters.repo import branches, claims, mirror, moving, objects, upstream
 from receiver.adapters.repo.creation import become_mirror, begin_base, create_mirror
 from receiver.adapters.repo.process import Git
@@ -23,7 +24,7 @@ from receiver.connecting import acts, checks, tomlfile
 from receiver.connecting.acts import Connected
 from receiver.connecting.checks import Say
 from receiver.connecting.wish import Wish, secret_of, wished
-from receiver.elsewhere import NAME, PlaceSettings, check_places
+from receiver.elsewhere import NAME, PlaceSettings, check_places, realm_of
 from receiver.errors import Refused
 from receiver.forges import ForgeGit, dialect_of
 from receiver.starter import database
@@ -37,7 +38,8 @@ async def connect(settings: Settings, wish: Wish, say: Say) -> Connected:
     place = _wished(settings, known, wish)
     settings = _with(settings, name, place)
     forge = wished(settings.at(name), wish)
-    _with(settings, name, place.model_copy(update={"forge": forge}))
+    beside = _with(settings, name, place.model_copy(update={"forge": forge}))
+    realm = realm_of(settings.forge, beside.places, name)
     checks.check_same(known.forge, forge, place=name)
     secret, text = secret_of(forge, wish), _text(settings)
     tomlfile.check_writable(settings.file)
@@ -45,7 +47,7 @@ async def connect(settings: Settings, wish: Wish, say: Say) -> Connected:
     async with AsyncExitStack() as stack:
         dsn = await stack.enter_async_context(database(settings))
         own = await checks.ours(settings, dsn, name)
-        dialect = dialect_of(forge, place.base, secret)
+        dialect = in_realm(dialect_of(forge, place.base, secret), realm)
         stack.push_async_callback(dialect.aclose)
         await stack.enter_async_context(checks.advised(wish))
         account = await dialect.account()
@@ -77,7 +79,7 @@ async def connect(settings: Settings, wish: Wish, say: Say) -> Connected:
             place=name, history=history, claims=carried, pending=0, poll_seconds=forge.poll_seconds,
             webhook="" if steps or not plan.address else plan.address,
         )  # fmt: skip
-        return await acts.judged(there, said, dialect, own, steps)
+        return await acts.judged(there, said, dialect, own, steps, realm)
 
 
 async def disconnect(settings: Settings, name: str, say: Say) -> dict[str, Any]:

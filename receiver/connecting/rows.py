@@ -28,6 +28,7 @@ from receiver.domain.finding import Finding
 from receiver.domain.place import key_of
 from receiver.domain.policyfile import Policy
 from receiver.domain.quorum import person_of
+from receiver.elsewhere import realm_of
 from receiver.errors import GitmedicError, Refused
 from receiver.forges import ForgeGit, remote_of, repository_of
 from receiver.starter import dsn_for
@@ -56,7 +57,7 @@ async def _catalogs(settings: Settings) -> list[Finding]:
             return [_row("bad", "forge", found, "gitmedic forge connect again, or gitmedic forge disconnect")]
         return [_row("ok", "forge", "gitmedic's own pages")]
     policy = (await checks.ours(settings, dsn_for(settings))).policy
-    return await _of(settings, policy, follows, settings.forge.repository)
+    return await _of(settings, policy, follows, settings.forge.repository, settings.forge.kind)
 
 
 async def _places(settings: Settings, name: str) -> list[Finding]:
@@ -76,7 +77,8 @@ async def _places(settings: Settings, name: str) -> list[Finding]:
     follows = ""
     if there.repo.path.is_dir():
         follows = await asyncio.to_thread(lambda: mirror.following(Git(there.repo)))
-    told = await _of(there, revision.policy, follows, key_of(name, there.forge.repository))
+    realm = realm_of(settings.forge, settings.places, name)
+    told = await _of(there, revision.policy, follows, key_of(name, there.forge.repository), realm)
     return rows + [_renamed(row, name) for row in told]
 
 
@@ -85,8 +87,8 @@ def _renamed(row: Finding, name: str) -> Finding:
     return row.model_copy(update={"what": row.what.replace("forge", f"place {name}", 1), "fix": fix})
 
 
-async def _of(settings: Settings, policy: Policy, follows: str, key: str) -> list[Finding]:
-    dialect = remote_of(settings)
+async def _of(settings: Settings, policy: Policy, follows: str, key: str, realm: str) -> list[Finding]:
+    dialect = remote_of(settings, realm)
     assert dialect is not None  # noqa: S101 - it is remote
     rows: list[Finding] = []
     if follows != settings.forge.git_url:
@@ -105,7 +107,7 @@ async def _of(settings: Settings, policy: Policy, follows: str, key: str) -> lis
             rows += await _asked(f"forge: {what}", ask)
     finally:
         await dialect.aclose()
-    return [*rows, *_people(settings, policy)]
+    return [*rows, *_people(policy, realm)]
 
 
 async def _asked(what: str, ask: Callable[[], Awaitable[list[Finding]]]) -> list[Finding]:
@@ -257,12 +259,12 @@ async def _clock(settings: Settings) -> list[Finding]:
     return [_row("bad" if is_far else "ok", "forge: clock", f"{skew:.0f} s from ours", fix)]
 
 
-def _people(settings: Settings, policy: Policy) -> list[Finding]:
-    kind, names = settings.forge.kind, words.unmapped(policy, settings.forge.kind)
+def _people(policy: Policy, realm: str) -> list[Finding]:
+    names = words.unmapped(policy, realm)
     if not names:
         return [_row("ok", "forge: people", f"all {len(policy.people)} have an account there")]
     found = f"whose word there counts for nobody: {', '.join(names)}"
-    return [_row("warn", "forge: people", found, " · ".join(words.mapping(names, kind)))]
+    return [_row("warn", "forge: people", found, " · ".join(words.mapping(names, realm)))]
 
 
 async def _one(settings: Settings, query: Any, key: str) -> Any:

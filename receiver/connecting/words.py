@@ -68,8 +68,9 @@ def unmapped(policy: Policy, kind: str) -> list[str]:
 
 
 def mapping(names: Sequence[str], kind: str) -> list[str]:
-    """The lines to add, one for each of them."""
-    return [f'below {name} in policy.yml: forges: {{{kind}: "id:NUMBER"}} ({_WHO[kind]})' for name in names]
+    """The lines to add, one for each of them; the kind of the forge, with its host where it goes by that."""
+    key, who = f'"{kind}"' if ":" in kind else kind, _WHO[kind.partition(":")[0]]
+    return [f'below {name} in policy.yml: forges: {{{key}: "id:NUMBER"}} ({who})' for name in names]
 
 
 def weak(posture: Posture) -> tuple[str, ...]:

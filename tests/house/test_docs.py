@@ -14,6 +14,7 @@ from receiver.adapters.planner.settings import PlannerSettings
 from receiver.adapters.proof.settings import SourceSettings
 from receiver.domain.inventory import read_inventory
 from receiver.domain.playbook import read_playbook
+from receiver.elsewhere import PlaceSettings
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "receiver" / "README.md"])
@@ -36,6 +37,11 @@ def test_the_example_of_a_source() -> None:
     text = block("connect-alertmanager.md", "[[sources]]")
     (source,) = tomllib.loads(text)["sources"]
     assert SourceSettings.model_validate(source).jobs["cadvisor"] == "guests"
+
+
+def test_the_example_of_a_place() -> None:
+    (place,) = tomllib.loads(block("several-repositories.md", "[places.lab]"))["places"].values()
+    assert PlaceSettings.model_validate(place).sites == ("lab", "attic")
 
 
 def test_the_examples_of_models() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from receiver import config
-from receiver.elsewhere import routing_of
+from receiver.elsewhere import realm_of, routing_of
 from receiver.errors import Invalid
 
 
@@ -256,3 +256,16 @@ def test_the_secrets_of_a_place_are_checked_as_any(tmp_path):
     assert "the token of the forge of place 'lab'" in problem.message and "others can read" in problem.message
     rows = {row["name"]: row for row in config.explained(settings, {})}
     assert rows["places.lab.forge.url"]["origin"] == "gitmedic.toml"
+
+
+def test_accounts_of_a_second_server_of_a_kind_go_by_a_name_of_their_own(tmp_path):
+    other = FAR.format("places.attic.", "x/y").replace("git.home", "Git.attic:3000")
+    text = LAB + FAR.format("places.lab.", "a/b") + ATTIC
+    alone = _load(tmp_path, text)
+    assert realm_of(alone.forge, alone.places, "lab") == "gitea"
+    both = _load(tmp_path, text + other)
+    names = [realm_of(both.forge, both.places, name) for name in ("lab", "attic")]
+    assert names == ["gitea:git.home", "gitea:git.attic:3000"]
+    catalogs = _load(tmp_path, FAR.format("", "infra/ops") + text + other)
+    names = [realm_of(catalogs.forge, catalogs.places, name) for name in ("lab", "attic")]
+    assert names == ["gitea", "gitea:git.attic:3000"]

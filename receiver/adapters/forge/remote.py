@@ -304,7 +304,7 @@ class RemoteForge:
         ref = f"refs/heads/{pull.head_ref}"
         values = {"forge": self.name, "repository": self._repository, "sha": pull.head_sha, "ref": ref}
         row = await self._one("pusher", values)
-        return Account(forge=self.name, id=row["pusher"], login=row["pusher"]) if row else None
+        return Account(forge=self._account.forge, id=row["pusher"], login=row["pusher"]) if row else None
 
     async def _one(self, query: str, values: dict[str, Any]) -> dict[str, Any] | None:
         return next(iter(await self._all(query, values)), None)
