@@ -57,6 +57,7 @@ _BY_BWRAP = ("netns", "bwrap")
 _ENVIRONMENT = {
     "PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1",
     "PYTHONNOUSERSITE": "1", "PYTHONSAFEPATH": "1",
+    "PYDANTIC_DISABLE_PLUGINS": "__all__",  # to look for some takes longer than to read the job
 }  # fmt: skip
 #: the same package as ours, from where it lies; what lies beside it need not be listed, and may not be
 _START = """

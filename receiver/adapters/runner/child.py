@@ -50,6 +50,7 @@ def run(job: Job, base: Path, out: TextIO) -> RunResult:
     """One playbook run; always gives a result."""
     import ansible_runner  # noqa: PLC0415 - costs a third of a second, and only a run needs it
 
+    _close_at_once()
     began = datetime.now(UTC)
     reader = Reader(check=job.mode == "check")
     handler = _writer(reader, out)
@@ -86,6 +87,19 @@ def run(job: Job, base: Path, out: TextIO) -> RunResult:
         ended_at=datetime.now(UTC),
         isolation=job.isolation,
     )
+
+
+def _close_at_once() -> None:
+    """Where the program has ended, its terminal is closed without the tenth of a second that pexpect waits for it."""
+    import pexpect  # type: ignore[import-untyped] # noqa: PLC0415 - as ansible_runner, which uses it
+
+    class Terminal(pexpect.spawn):  # type: ignore[misc] # it has no types
+        def close(self, force: bool = True) -> None:
+            if not self.isalive():
+                self.ptyproc.delayafterclose = 0
+            super().close(force=force)
+
+    pexpect.spawn = Terminal
 
 
 def judge(job: Job, status: str, reader: Reader) -> str:

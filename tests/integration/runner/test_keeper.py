@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,9 @@ import os, sys, time
 if os.fork() == 0:
     os.setsid()
     if os.fork() == 0:
+        null = os.open(os.devnull, os.O_RDWR)
+        for number in (0, 1, 2):
+            os.dup2(null, number)
         os.execve("/bin/sleep", ["sleep", sys.argv[1]], {})
     os._exit(0)
 os.wait()
@@ -50,24 +53,27 @@ def until(done: Callable[[], Any]) -> None:
         time.sleep(0.02)
 
 
-def unique() -> str:
-    return str(100_000 + time.time_ns() % 1_000_000)
+@pytest.fixture
+def seconds() -> Iterator[str]:
+    """How long a stray sleeps: its name; a test that fails leaves none."""
+    name = str(100_000 + time.time_ns() % 1_000_000)
+    yield name
+    for pid in sleepers(name):
+        os.kill(pid, signal.SIGKILL)
 
 
 def cell(base: Path) -> Cell:
     return Cell(scratch=base)
 
 
-def test_what_left_its_session_and_its_environment_ends_as_well(tmp_path: Path) -> None:
-    seconds = unique()
+def test_what_left_its_session_and_its_environment_ends_as_well(tmp_path: Path, seconds: str) -> None:
     argv = keeper_argv(cell(tmp_path), landlock=False)
     done = subprocess.run([*argv, *PYTHON, STRAY, seconds, "0"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "started\n"), done.stderr
     assert sleepers(seconds) == []
 
 
-def test_told_to_stop_it_ends_all(tmp_path: Path) -> None:
-    seconds = unique()
+def test_told_to_stop_it_ends_all(tmp_path: Path, seconds: str) -> None:
     argv = keeper_argv(cell(tmp_path), landlock=False)
     with subprocess.Popen([*argv, *PYTHON, STRAY, seconds, "60"], stdout=subprocess.PIPE, text=True) as process:
         until(lambda: sleepers(seconds))
@@ -76,8 +82,7 @@ def test_told_to_stop_it_ends_all(tmp_path: Path) -> None:
     assert sleepers(seconds) == []
 
 
-def test_with_the_executor_ends_what_left_its_environment(tmp_path: Path) -> None:
-    seconds = unique()
+def test_with_the_executor_ends_what_left_its_environment(tmp_path: Path, seconds: str) -> None:
     script = """
 import subprocess, sys
 from pathlib import Path
