@@ -198,12 +198,13 @@ async def test_an_encrypted_file_is_opened_by_its_vault_id(bench: Bench) -> None
 
 
 EXECUTOR = """
-import asyncio, sys
+import asyncio
+from pathlib import Path
 from receiver.adapters.runner.credentials import Revealed
 from receiver.adapters.runner.place import private_place
 
 async def main():
-    async with private_place(Revealed(secrets={"t": b"canary"}), with_agent=True) as place:
+    async with private_place(Revealed(secrets={"t": b"canary"}), Path("/nowhere/at/all"), with_agent=True) as place:
         while not (place / "sock").exists():
             await asyncio.sleep(0.02)
         print(place, flush=True)
