@@ -52,16 +52,18 @@ async def load(
     hosts: Sequence[Hop],
     keys: Sequence[SshKey],
     known_hosts: Path,
+    *,
+    sees_own: bool,
 ) -> None:
     """Give the agent in `own` the keys of this run, and the run its ssh_config and known_hosts.
 
-    `inside` is where the run sees `scratch`.
+    `inside` is where the run sees `scratch`. A run that sees `own` is told that path: a socket's has at most 107 bytes.
     """
     await _check_version()
     own_known = scratch / "known_hosts"
     own_known.write_text(await lines_of(hosts, known_hosts))
     (scratch / "ssh_config").write_text(
-        _CONFIG.format(known_hosts=inside / "known_hosts", socket=inside / NAME / SOCKET)
+        _CONFIG.format(known_hosts=inside / "known_hosts", socket=(own if sees_own else inside / NAME) / SOCKET)
     )
     await _answers(own / SOCKET)
     seconds = job.timeout_seconds + 60

@@ -155,7 +155,10 @@ class AnsibleRunner:
             inside = seen_at(job.isolation, cell)
             async with private_place(found, scratch / NAME, with_agent=bool(hosts)) as place:
                 if place is not None and hosts:
-                    await agent.load(scratch, place, inside, job, hosts, found.keys, self._known_hosts)
+                    sees_own = inside == scratch and kind == "same"
+                    await agent.load(
+                        scratch, place, inside, job, hosts, found.keys, self._known_hosts, sees_own=sees_own
+                    )
                 async with _doors(job, cell, place) as shown:
                     argv = self._argv(job, shown)
                     return await self._child(_Run(job, scratch, mark, groups, found), argv, record, cancelled, began)

@@ -93,6 +93,15 @@ async def test_a_run_reaches_the_approved_hosts(tmp_path: Path, ssh_hosts: Start
 
 
 @pytest.mark.anyio
+async def test_a_data_directory_far_down_is_no_hindrance(tmp_path: Path, ssh_hosts: Start) -> None:
+    key, deep = Key(tmp_path), tmp_path / ("far" * 40)
+    deep.mkdir()
+    host = ssh_hosts("one", key.public)
+    result, _ = await run(deep, key, [host.known_line], job([host], isolation="none"))
+    assert result.status == "successful", result.why
+
+
+@pytest.mark.anyio
 async def test_the_key_opens_no_other_host(tmp_path: Path, ssh_hosts: Start) -> None:
     key = Key(tmp_path)
     approved, other = ssh_hosts("approved", key.public), ssh_hosts("other", key.public)
