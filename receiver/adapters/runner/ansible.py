@@ -34,10 +34,10 @@ from receiver.adapters.runner.place import NAME, lay_out, private_place
 from receiver.adapters.runner.redaction import Redactor
 from receiver.adapters.runner.sandbox import Cell, LandlockKind, command, give_to, seen_at, texts, write_passwd
 from receiver.adapters.runner.settings import CredentialSettings, RunnerSettings
-from receiver.adapters.runner.words import explained
+from receiver.adapters.runner.words import explained, with_next_step
 from receiver.domain.lint import check_names
 from receiver.domain.run import Hop, Job, JobHost, RunEvent, Rung, RunResult
-from receiver.errors import GitmedicError, Refused
+from receiver.errors import GitmedicError
 
 log = structlog.get_logger()
 
@@ -163,7 +163,7 @@ class AnsibleRunner:
                     argv = self._argv(job, shown)
                     return await self._child(_Run(job, scratch, mark, groups, found), argv, record, cancelled, began)
         except GitmedicError as error:
-            return _failed(job, began, _with_next_step(error))
+            return _failed(job, began, with_next_step(error))
         finally:
             await asyncio.to_thread(groups.end)
             left = await asyncio.to_thread(sweep, mark)
@@ -392,11 +392,6 @@ def _result(job: Job, seen: _Seen, began: datetime, rc: int | None) -> RunResult
         )  # fmt: skip
     # this machine's clock, not the child's word, says when it was over
     return seen.result.model_copy(update={"output": output, "diff": diff, "ended_at": datetime.now(UTC)})
-
-
-def _with_next_step(error: GitmedicError) -> str:
-    step = error.next_step if isinstance(error, Refused) else ""
-    return f"{error.message}; next: {step}" if step else error.message
 
 
 def _failed(job: Job, began: datetime, why: str) -> RunResult:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from receiver.domain.run import Job
+from receiver.errors import GitmedicError, Refused
 
 #: what is said, and what it means; `{host}` and `{user}` are the target's
 _KNOWN = (
@@ -64,6 +65,12 @@ def explained(why: str, job: Job, kinds: dict[str, str]) -> str:
         if re.search(pattern, why):
             return f"{meaning.format(**said)} ({why})"
     return why
+
+
+def with_next_step(error: GitmedicError) -> str:
+    """Why a run did not begin, and what to do about it."""
+    step = error.next_step if isinstance(error, Refused) else ""
+    return f"{error.message}; next: {step}" if step else error.message
 
 
 def _credential(kinds: dict[str, str], *wanted: str) -> str:
