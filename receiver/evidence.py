@@ -101,6 +101,7 @@ class Grounds:
             confirmation=confirmation,
             reading=reading,
             has_alert=case.alert is not None,
+            unseen=case.rehearsals[-1].result.preview_ends if case.rehearsals else (),
         )
 
     async def _landing(

@@ -48,7 +48,7 @@ async def walk(
             stopped = summed(results, hosts, why=why)
             is_off = why == CALLED_OFF
             return stopped.model_copy(update={"status": "cancelled"}) if is_off else stopped
-        await _begin(steps, run, number, attempt, hosts[number])
+        await _begin(runs, steps, run, number, attempt, hosts[number])
         result = await runner.run(job, record, lambda: runs.cancelled(attempt))
         await patiently(partial(steps.end_step, run, number, result))
         results.append(result)
@@ -91,7 +91,7 @@ async def patiently(act: Callable[[], Awaitable[T]]) -> T:
     return await act()
 
 
-async def _begin(steps: Steps, run: str, number: int, attempt: str, hosts: Sequence[str]) -> None:
+async def _begin(runs: Runs, steps: Steps, run: str, number: int, attempt: str, hosts: Sequence[str]) -> None:
     """Record the step; found recorded after a lost answer, it is our own: the attempt is."""
     tries = 0
 
@@ -103,5 +103,6 @@ async def _begin(steps: Steps, run: str, number: int, attempt: str, hosts: Seque
     try:
         await patiently(begin)
     except Conflict:
-        if tries == 1:
+        found = {step.number for step in await steps.steps(run)} if tries > 1 else set()
+        if number not in found or await runs.cancelled(attempt):
             raise

@@ -56,6 +56,7 @@ class Merge(Record):
     confirmation: Confirmation | None = None
     reading: Reading | None = None
     has_alert: bool = True
+    unseen: tuple[str, ...] = ()  #: where the last dry run could not go on
 
 
 def _pull_request(merge: Merge) -> PullRequest:
@@ -184,6 +185,7 @@ def vote_of(merge: Merge, policy: Policy | None = None) -> Vote:
         author=merge.proposal.author,
         labels=merge.labels,
         playbook=merge.runfile.playbook,
+        unseen=merge.unseen,
         host=merge.runfile.targets[0] if merge.runfile.targets else None,
     )
 

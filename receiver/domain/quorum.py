@@ -34,6 +34,7 @@ class Vote(Record):
     labels: Mapping[str, str] = {}
     playbook: str | None = None
     host: str | None = None
+    unseen: tuple[str, ...] = ()  #: where the dry run could not go on: nobody has seen what follows
 
 
 def person_of(policy: Policy, account: Account) -> Person | None:
@@ -117,6 +118,8 @@ def needed(vote: Vote) -> int:
         count += 1  # who pushed it cannot be told, so one of the approvals might be that person's own
     if vote.risk is not Risk.LOW and _is_unmapped(vote):
         count += 1  # the same for who asked
+    if vote.unseen:
+        count += 1  # a second pair of eyes for what the dry run could not show
     return count
 
 
@@ -138,6 +141,8 @@ def missing(vote: Vote) -> str | None:
     if len(have) >= want:
         return None
     counted = f"{len(have)} of {want} approvals of head {vote.head_sha[:12]} by people who may approve risk {vote.risk}"
+    if vote.unseen:
+        counted += f" (one more, since the dry run could not go on at {vote.unseen[0]})"
     asked = [name for name, review in standing(vote).items() if review.verdict == "approve" and name not in have]
     if asked:
         return f"{counted}; the word of {', '.join(asked)} does not count: {_why_not(vote, asked[0])}"

@@ -97,6 +97,7 @@ class RunResult(Record):
     stats: dict[str, RunStats] = {}
     changes: tuple[str, ...] = ()  #: `host: task` of each task that changed, or would, in order
     not_previewable: tuple[str, ...] = ()  #: tasks that check mode skipped
+    preview_ends: tuple[str, ...] = ()  #: `host: task` at which a dry run could not go on: it uses what was skipped
     output: str = ""  #: the cleaned standard output, bounded
     diff: str = ""  #: the cleaned diffs, bounded
     started_at: datetime

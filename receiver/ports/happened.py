@@ -212,7 +212,7 @@ class Steps(Protocol):
     """The steps of a run over several hosts, and whether it was called off before it began."""
 
     async def begin_step(self, run: str, number: int, attempt: str, hosts: Sequence[str]) -> None:
-        """Record it before its process exists; raises `Conflict` when it was begun before."""
+        """Record it before its process exists; `Conflict` when it was begun before, or the attempt has ended."""
 
     async def end_step(self, run: str, number: int, result: RunResult) -> None:
         """Record its end, once."""

@@ -130,6 +130,7 @@ class FakeRunner:
         self.rung: Rung = "bwrap"
         self.on_run: Callable[[Job], None] = lambda job: None
         self.changed: str = "do it"  #: name of the task that changes something on each host
+        self.preview_ends: tuple[str, ...] = ()  #: where dry runs cannot go on
 
     async def run(
         self,
@@ -153,6 +154,7 @@ class FakeRunner:
             why="" if went_well else f"the fake ends {status}",
             stats={host.name: RunStats(ok=1, changed=1) for host in job.hosts if went_well},
             changes=tuple(f"{host.name}: {self.changed}" for host in job.hosts if went_well),
+            preview_ends=self.preview_ends if job.mode == "check" else (),
             started_at=began,
             ended_at=self._clock.now(),
             isolation=job.isolation,

@@ -372,7 +372,7 @@ class FakeRuns:
     async def begin_step(self, run: str, number: int, attempt: str, hosts: Sequence[str]) -> None:
         """Once."""
         known = self.walked.setdefault(run, {})
-        if number in known:
+        if number in known or self.attempts[attempt]["result"] is not None:
             raise Conflict(f"beginning step {number} of run {run}: it was begun before")
         known[number] = Step(number=number, hosts=tuple(hosts), begun_at=self._cases.now())
 

@@ -28,6 +28,9 @@ async def test_a_step_begins_once_and_ends_once(stores: Stores) -> None:
     await stores.runs.end_step(run, 0, ended("successful"))
     await stores.runs.end_step(run, 0, ended("failed"))
     await stores.runs.begin_step(run, 1, attempt, ["web3"])
+    await stores.runs.finish(attempt, ended("interrupted"))
+    with pytest.raises(Conflict):  # somebody took the run over meanwhile
+        await stores.runs.begin_step(run, 2, attempt, ["web4"])
     first, second = await stores.runs.steps(run)
     assert (first.number, first.hosts, first.result) == (0, ("web1", "web2"), ended("successful"))
     assert (second.number, second.hosts, second.result) == (1, ("web3",), None)

@@ -39,6 +39,8 @@ class Reader:
         self.stats: dict[str, RunStats] = {}
         self.failure = ""
         self.said = ""  #: all that the first failure said
+        self.failures: list[tuple[str, str, str]] = []  #: host, task and words of each that failed
+        self.preview_ends: dict[str, str] = {}  #: host → the task at which its dry run could not go on
         self.has_stats = False
 
     def read(self, event: dict[str, Any]) -> RunEvent | None:
@@ -57,8 +59,10 @@ class Reader:
             self.changes.append(f"{host}: {task}")
         text = _text(kind, event, data, result)
         if kind in ("failed", "unreachable") and not data.get("ignore_errors"):
-            self.failure = self.failure or f"{host}: {task}: {text}"[:400]
+            said = f"{host} is unreachable: {text}" if kind == "unreachable" else f"{host}: {task}: {text}"
+            self.failure = self.failure or said[:400]
             self.said = self.said or text
+            self.failures.append((host, task, said[:400]))
         line = RunEvent(
             seq=self._seq,
             at=datetime.now(UTC),
@@ -72,12 +76,22 @@ class Reader:
         return line
 
     def read_skips(self, lines: str) -> None:
-        """What the callback noted: one JSON line per skipped task, with the reason."""
+        """What the callback noted: one JSON line per skipped task, with the reason; and per task of a dry run that
+        failed only because it uses what a skipped one would have found, which is no failure."""
         for line in lines.splitlines():
             skip = json.loads(line)
-            if self._check and any(word in skip["msg"] for word in _NOT_PREVIEWABLE):
-                name = f"{clean(skip['host'], 200)}: {clean(skip['task'], 300)}"
-                self.not_previewable.append(name)
+            if not self._check:
+                continue
+            host, task = clean(skip["host"], 200), clean(skip["task"], 300)
+            if "unknown" in skip:
+                self.preview_ends[host] = task
+                uses = clean(skip["unknown"], 100)
+                self.not_previewable.append(f"{host}: {task}, and what follows it: it uses {uses}")
+            elif any(word in skip["msg"] for word in _NOT_PREVIEWABLE):
+                self.not_previewable.append(f"{host}: {task}")
+        real = [said for host, task, said in self.failures if self.preview_ends.get(host) != task]
+        if self.preview_ends and self.has_stats:
+            self.failure = real[0] if real else ""
 
     def _sum(self, data: dict[str, Any]) -> None:
         self.has_stats = True

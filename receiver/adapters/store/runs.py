@@ -108,9 +108,9 @@ class PostgresRuns:
         return rows[0]["id"], RunResult.model_validate(result) if result else None
 
     async def begin_step(self, run: str, number: int, attempt: str, hosts: Sequence[str]) -> None:
-        """Record it before its process exists."""
+        """Record it before its process exists, while the attempt is open."""
         if not await self._rows("begin_step", run=run, step=number, attempt=attempt, hosts=list(hosts)):
-            raise Conflict(f"beginning step {number} of run {run}: it was begun before")
+            raise Conflict(f"beginning step {number} of run {run}: it was begun before, or its attempt has ended")
 
     async def end_step(self, run: str, number: int, result: RunResult) -> None:
         """Record its end, once."""

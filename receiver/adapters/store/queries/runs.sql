@@ -76,7 +76,10 @@ INSERT INTO case_events (case_id, seq, kind, actor, text)
 SELECT id, events, 'run.reported_late', 'system', 'its executor said later: the run ended ' || %(status)s FROM noted;
 
 -- name: begin_step
-INSERT INTO run_steps (run, step, attempt, hosts) VALUES (%(run)s, %(step)s, %(attempt)s, %(hosts)s)
+-- Only while its attempt is open: whoever takes the run over ends that first.
+INSERT INTO run_steps (run, step, attempt, hosts)
+SELECT %(run)s, %(step)s, open.id, %(hosts)s
+FROM (SELECT id FROM attempts WHERE id = %(attempt)s AND ended_at IS NULL FOR SHARE) AS open
 ON CONFLICT DO NOTHING RETURNING step;
 
 -- name: end_step
