@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from receiver.domain.run import JobHost
+from receiver.adapters.runner.events import Reader
 from tests.integration.runner.test_runner import Bench
 
 PROBE = """
@@ -76,10 +76,13 @@ async def test_only_a_dry_run_is_excused(bench: Bench) -> None:
     assert result.status == "failed" and result.preview_ends == ()
 
 
-@pytest.mark.anyio
-async def test_unreachable_is_called_so(bench: Bench) -> None:
-    job = bench.job("- name: Ping\n  ansible.builtin.ping:\n", mode="check")
-    gone = JobHost(name="gone", connection="ssh", address="127.0.0.1", port=1)
-    result = await bench.run(job.model_copy(update={"hosts": (gone,)}))
-    assert result.status == "failed" and result.why.startswith("gone is unreachable: ")
-    assert result.stats["gone"].unreachable == 1
+def test_unreachable_is_called_so() -> None:
+    reader = Reader(check=True)
+    line = reader.read(
+        {
+            "event": "runner_on_unreachable",
+            "event_data": {"host": "gone", "task": "Ping", "res": {"msg": "Connection timed out", "unreachable": True}},
+        }
+    )
+    assert line is not None and line.kind == "unreachable"
+    assert reader.failure == "gone is unreachable: Connection timed out"
