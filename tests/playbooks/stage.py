@@ -62,7 +62,8 @@ class Stage:
         needed = collections() if playbook.collections else None
         settings = RunnerSettings(**{"collections": needed, **self.settings})
         credentials = {
-            name: CredentialSettings(kind="ssh_key", file=key, hosts=("*",)) for name, key in self.keys.items()
+            name: CredentialSettings(kind="ssh_key" if name == "ssh" else "token", file=key, hosts=("*",))
+            for name, key in self.keys.items()
         }
         runner = AnsibleRunner(settings, data_dir=self.place / "data", credentials=credentials)
         isolation = await runner.isolation()

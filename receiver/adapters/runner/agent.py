@@ -41,6 +41,8 @@ _CONFIG = """Host *
     PreferredAuthentications publickey
     ControlMaster no
     ConnectTimeout 10
+    ServerAliveInterval 5
+    ServerAliveCountMax 3
 """
 
 

@@ -23,7 +23,7 @@ from uuid import uuid4
 import structlog
 
 import receiver
-from receiver.adapters.runner import agent, ladder, remains
+from receiver.adapters.runner import agent, certificates, ladder, remains
 from receiver.adapters.runner.collections import installed_in, provide
 from receiver.adapters.runner.credentials import Revealed, revealed, way
 from receiver.adapters.runner.gate import agent_door, network_gate
@@ -113,7 +113,7 @@ class AnsibleRunner:
     ) -> None:
         self._scratch = settings.scratch or data_dir / "scratch"
         self._known_hosts = settings.known_hosts or data_dir / "known_hosts"
-        self._settings = settings
+        self._settings, self._data_dir = settings, data_dir
         self._collections = installed_in(settings.collections)
         self._credentials = dict(credentials or {})
         self._found: ladder.Found | None = None
@@ -150,6 +150,7 @@ class AnsibleRunner:
             check_names(job.files)  # whoever made the job: what lies beside a playbook could run code of its own
             found, hosts = await revealed(job, self._credentials), way(job)
             await asyncio.to_thread(provide, job.collections, self._collections, scratch / "collections")
+            certificates.provide_authorities(self._settings.ca_file, self._data_dir, scratch)
             groups = open_groups(mark, job.memory_mb + job.scratch_mb + _ASIDE_MB, job.processes)
             cell = _cell(job, scratch, kind, mark, groups)
             inside = seen_at(job.isolation, cell)

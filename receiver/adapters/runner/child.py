@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
+from receiver.adapters.runner.certificates import seen_authorities
 from receiver.adapters.runner.events import Reader
 from receiver.adapters.runner.kin import MARK, sweep
 from receiver.adapters.runner.limits import Fullness, cause, set_own, words
@@ -237,6 +238,7 @@ def environment(base: Path) -> dict[str, str]:
         "ANSIBLE_RETRY_FILES_ENABLED": "False",
         _UNTRUSTED: "error",
         MARK: os.environ.get(MARK, ""),
+        **seen_authorities(base),
     }
 
 

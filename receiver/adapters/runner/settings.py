@@ -32,6 +32,8 @@ class RunnerSettings(_Section):
     known_hosts: Path | None = None
     #: holds `ansible_collections`, of which runs get what `collections.lock` pins; empty = this program's environment
     collections: Path | None = None
+    #: authorities whose certificates runs believe beside the system's; empty = `<data-dir>/ca.pem`, where it is there
+    ca_file: Path | None = None
     #: the sandbox program; a name is looked up on PATH
     bwrap: str = "bwrap"
     #: this rung of isolation or nothing: netns, bwrap or landlock; empty = the strongest that works here

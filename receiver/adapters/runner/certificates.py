@@ -1,0 +1,37 @@
+"""Which certificate authorities a run believes when it asks an API: the system's, and the operator's own beside them.
+
+Decides nothing by itself: without a file of the operator's a run believes what the machine does. Refuses a configured
+file that is not there; a run never goes on without a check.
+"""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+from receiver.errors import Refused
+
+#: its name in the run's directory, and in the data directory
+FILE = "ca.pem"
+
+
+def provide_authorities(configured: Path | None, data_dir: Path, scratch: Path) -> None:
+    """The run's own bundle, where the operator has authorities of their own."""
+    own = configured or data_dir / FILE
+    if configured is None and not own.is_file():
+        return
+    try:
+        content = own.read_bytes()
+    except OSError as error:
+        raise Refused(
+            f"reading the certificates that runs believe, {own}: {error.strerror}",
+            next_step="see [runner] ca_file in gitmedic.toml", reason="ca_file",
+        ) from error  # fmt: skip
+    system = ssl.get_default_verify_paths().cafile
+    (scratch / FILE).write_bytes((Path(system).read_bytes() + b"\n" if system else b"") + content)
+
+
+def seen_authorities(base: Path) -> dict[str, str]:
+    """Where Python's and requests' connections look, inside the run."""
+    bundle = base / FILE
+    return {"SSL_CERT_FILE": str(bundle), "REQUESTS_CA_BUNDLE": str(bundle)} if bundle.is_file() else {}
