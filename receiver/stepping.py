@@ -22,8 +22,10 @@ T = TypeVar("T")
 #: how long the proof of one host may take before the next one is left alone
 PROVE_SECONDS = 180.0
 ASK_SECONDS = 1.0
-#: pauses between the tries to write something down
+#: pauses between the tries to write something down: a beginning is soon too late, an end never is, for a quarter
+#: of an hour, which is as long as its case is held
 PATIENCE = (0.5, 1.0, 2.0, 4.0, 8.0, 8.0)
+OF_AN_END = (*PATIENCE, *(8.0,) * 108)
 
 
 async def walk(
@@ -50,7 +52,7 @@ async def walk(
             return stopped.model_copy(update={"status": "cancelled"}) if is_off else stopped
         await _begin(runs, steps, run, number, attempt, hosts[number])
         result = await runner.run(job, record, lambda: runs.cancelled(attempt))
-        await patiently(partial(steps.end_step, run, number, result))
+        await patiently(partial(steps.end_step, run, number, result), OF_AN_END)
         results.append(result)
         if result.status != "successful":
             break
@@ -81,9 +83,9 @@ async def _may_go_on(case: Approved, number: int, attempt: str, runs: Runs) -> s
     return f"not proved in {PROVE_SECONDS:.0f} s: {last}"
 
 
-async def patiently(act: Callable[[], Awaitable[T]]) -> T:
+async def patiently(act: Callable[[], Awaitable[T]], pauses: Sequence[float] = PATIENCE) -> T:
     """A database that is started again meanwhile is waited for, else what happened would be unknown."""
-    for seconds in PATIENCE:
+    for seconds in pauses:
         try:
             return await act()
         except Retry:

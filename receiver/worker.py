@@ -25,6 +25,8 @@ log = structlog.get_logger()
 
 #: a third of a lease, and never more than this: how soon a case is held longer
 RENEW_SECONDS = 10.0
+#: a database that does not answer is waited for so long: while it is away, nobody else is given our cases either
+HOPE_SECONDS = 900.0
 #: a bug in a stage must not spin: this long until the case is tried again
 BROKEN_SECONDS = 60.0
 #: reasons for which a worker ends itself: another process has its name, or the database is another version's
@@ -71,6 +73,7 @@ class Worker:
         self._roles, self._name = tuple(roles), name
         self._station, self._under = station or Station(), under
         self._dismissed: Refused | None = None
+        self._unsure: list[Lease] = []  #: held, and not answered when they were to be held longer
         self._free = asyncio.Semaphore(concurrency)
         self._poll_seconds = poll_seconds
         self._chores = chores
@@ -128,6 +131,8 @@ class Worker:
 
     async def _claim(self) -> Lease | None:
         """What came in since the last look is part of the choice."""
+        for lease in self._unsure:  # before anybody takes it for given up, this worker least of all
+            await self._cases.renew(lease)
         if Role.PLAN in self._roles:
             await self._cases.open_stored()
         return await self._cases.claim(self._roles, self._name, sites=self._station.sites, seat=self._station.seat)
@@ -143,8 +148,7 @@ class Worker:
         work = asyncio.create_task(self._advance(lease))
         # the database's clock alone decides whose the case is; this one only says when to stop hoping for an answer
         pause = min(RENEW_SECONDS, lease.seconds / 3)
-        length = lease.seconds + pause
-        until = time.monotonic() + length
+        until = time.monotonic() + HOPE_SECONDS
         try:
             while not work.done():
                 await asyncio.wait([work], timeout=pause)
@@ -152,14 +156,14 @@ class Worker:
                     break
                 is_ours = await self._renewed(lease)
                 if is_ours:
-                    until = time.monotonic() + length
-                # not answered: while the database is away, nobody else is given the case either
+                    until = time.monotonic() + HOPE_SECONDS
                 elif is_ours is False or time.monotonic() > until:
                     log.error("worker.lease_lost", case=lease.case.id, kind=lease.case.kind)
                     work.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await work
         finally:
+            self._unsure = [one for one in self._unsure if one is not lease]
             if not work.done():
                 await _cancelled([work])
             self._free.release()
@@ -167,9 +171,11 @@ class Worker:
 
     async def _renewed(self, lease: Lease) -> bool | None:
         """Whether the case is still ours; None when the database does not answer."""
+        self._unsure = [one for one in self._unsure if one is not lease]
         try:
             return await self._cases.renew(lease)
         except Retry:
+            self._unsure.append(lease)
             return None
 
     async def _advance(self, lease: Lease) -> None:

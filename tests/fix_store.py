@@ -19,6 +19,9 @@ from receiver.adapters.store.migrate import migrate
 from receiver.adapters.store.pool import open_pool
 
 TEMPLATE = "gitmedic_template"
+#: as if the server had run for an hour: what is waited for after its start is no matter to most tests
+OLD = """CREATE FUNCTION public.pg_postmaster_start_time() RETURNS timestamptz STABLE LANGUAGE sql
+    AS $$ SELECT pg_catalog.pg_postmaster_start_time() - interval '1 hour' $$"""
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +38,7 @@ def postgres() -> Iterator[EmbeddedPostgres]:
             await connection.execute(f"CREATE DATABASE {TEMPLATE}")
         async with await psycopg.AsyncConnection.connect(server.dsn(TEMPLATE), autocommit=True) as connection:
             await connection.execute("CREATE EXTENSION vector")
+            await connection.execute(OLD)
         await migrate(server.dsn(TEMPLATE))
 
     asyncio.run(begin())
@@ -52,6 +56,7 @@ def database(postgres: EmbeddedPostgres) -> Iterator[str]:
     with psycopg.connect(postgres.dsn("postgres"), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY wal_log")
         connection.execute(f"ALTER DATABASE {name} SET synchronous_commit = off")
+        connection.execute(f"ALTER DATABASE {name} SET search_path = public, pg_catalog")
     try:
         yield postgres.dsn(name)
     finally:

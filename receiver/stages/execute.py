@@ -24,7 +24,7 @@ from receiver.errors import Conflict, Retry
 from receiver.evidence import Grounds
 from receiver.ports import Clearance, Locks, Runner, Runs, Steps
 from receiver.rehearsing import dry_run
-from receiver.stepping import patiently, walk
+from receiver.stepping import OF_AN_END, patiently, walk
 
 #: how long to wait for role plan's word before the locks are given back
 CLEARANCE_SECONDS = 20.0
@@ -94,7 +94,7 @@ async def _locked(case: Approved, grounds: Grounds, steps: Steps, runner: Runner
     if attempt is None:
         return case.end(Outcome.INTERRUPTED, _CLAIMED, reason="claim")
     result = await walk(case, jobs, attempt=attempt, runs=grounds.runs, steps=steps, runner=runner)
-    await patiently(partial(grounds.runs.finish, attempt, result))
+    await patiently(partial(grounds.runs.finish, attempt, result), OF_AN_END)
     return _ended(case, result, clearance)
 
 

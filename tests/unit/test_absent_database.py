@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from receiver import stepping
+from receiver import stepping, worker
 from receiver.adapters.planner.rules import RulesPlanner
 from receiver.adapters.runner import ansible
 from receiver.domain.outcome import Outcome, Verdict
@@ -33,16 +33,21 @@ async def test_the_end_of_a_run_is_written_when_the_database_is_back(
 
     async def away(attempt: str, result: RunResult) -> None:
         tries.append(attempt)
-        if len(tries) < 3:
+        if len(tries) < 12:
             raise Unavailable("the database is starting up")
         await finish(attempt, result)
 
     monkeypatch.setattr(stepping, "PATIENCE", (0.0,) * 6)
+    monkeypatch.setattr("receiver.stages.execute.OF_AN_END", (0.0,) * 20)
     monkeypatch.setattr(world.runs, "finish", away)
     world.runner.on_run = lambda job: setattr(world.proof, "verdict", Verdict.RESOLVED)
     await world.merge(case, "anna")
     assert (await closed(world, case)).outcome is Outcome.FIXED
-    assert len(tries) == 3
+    assert len(tries) == 12
+
+
+def test_the_end_of_a_run_waits_as_long_as_its_case_is_held() -> None:
+    assert 300 < sum(stepping.OF_AN_END) < worker.HOPE_SECONDS
 
 
 async def test_lines_of_a_run_wait_for_the_database() -> None:
@@ -97,4 +102,37 @@ async def test_a_lease_outlives_a_moment_without_the_database(world: World, monk
     monkeypatch.setattr(world.facts, "gather", slow)
     world.fire(alert())
     await until(worker_of(world), lambda: ended)
-    assert ended == [7]
+    assert ended[0] >= 7
+
+
+async def test_a_database_that_is_away_for_long_ends_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    renewed, claims, ended = [], [], []
+
+    async def renew(lease: Any) -> bool:
+        renewed.append(lease.case.id)
+        if len(renewed) <= 30:  # many leases long
+            raise Unavailable("the database is starting up")
+        return True
+
+    claim, gather = world.cases.claim, world.facts.gather
+
+    async def short(*given: Any, **more: Any) -> Any:
+        claims.append(len(renewed))
+        lease = await claim(*given, **more)
+        return lease and lease.model_copy(update={"seconds": 0.06})
+
+    async def slow(*given: Any, **more: Any) -> Any:
+        try:
+            while len(renewed) < 40:
+                await asyncio.sleep(0.01)
+        finally:
+            ended.append(len(renewed))
+        return await gather(*given, **more)
+
+    monkeypatch.setattr(world.cases, "renew", renew, raising=False)
+    monkeypatch.setattr(world.cases, "claim", short)
+    monkeypatch.setattr(world.facts, "gather", slow)
+    world.fire(alert())
+    await until(worker_of(world), lambda: ended)
+    assert ended == [40]
+    assert not [count for count in claims if 0 < count <= 30], "its own case was not held longer before it claimed"

@@ -184,6 +184,17 @@ async def test_a_lost_lease_cannot_write(pool: Pool) -> None:
 
 
 @pytest.mark.anyio
+async def test_a_lease_from_before_the_server_is_waited_for(pool: Pool) -> None:
+    await opened(pool, "A")
+    held = await leased(PostgresCases(pool))
+    async with pool.connection() as connection:
+        await connection.execute("UPDATE cases SET lease_until = pg_postmaster_start_time()")
+    hours = PostgresCases(pool, lease_seconds=7200)
+    assert await hours.claim([Role.PLAN], "w") is None, "whoever holds it has not had the time to say so"
+    assert await hours.renew(held) is True
+
+
+@pytest.mark.anyio
 async def test_what_a_crash_cut_short_ends_at_the_latest_with_its_case(pool: Pool) -> None:
     await opened(pool, "A")
     case = (await leased(PostgresCases(pool))).case

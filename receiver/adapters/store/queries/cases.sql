@@ -9,7 +9,10 @@ WITH named AS (
 ),
 next AS (
     SELECT id, lease_until IS NOT NULL AS revived FROM cases, named
-    WHERE role = ANY (%(roles)s) AND due_at <= now() AND (lease_until IS NULL OR lease_until < now())
+    WHERE role = ANY (%(roles)s) AND due_at <= now()
+      -- one that ran out while the server was away: whoever holds it has a lease's length to say so
+      AND (lease_until IS NULL
+           OR lease_until < now() AND pg_postmaster_start_time() < now() - make_interval(secs => %(seconds)s))
       AND (role <> 'execute' OR CASE WHEN cardinality(%(sites)s::text[]) = 0
                                      THEN NOT coalesce(site = ANY (named.sites), false)
                                      ELSE site = ANY (%(sites)s) END)
