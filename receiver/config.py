@@ -24,7 +24,6 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    SecretStr,
     ValidationError,
 )
 from pydantic_settings import (
@@ -41,6 +40,7 @@ from receiver.adapters.planner.settings import PlannerSettings
 from receiver.adapters.proof.settings import SourceSettings
 from receiver.adapters.repo.settings import RepoSettings
 from receiver.adapters.runner.settings import NAME, CredentialSettings, RunnerSettings
+from receiver.adapters.store.settings import DatabaseSettings, WorkerSettings
 from receiver.adapters.telemetry.settings import LogSettings
 from receiver.elsewhere import PlacesSettings
 from receiver.errors import Invalid, Refused
@@ -56,8 +56,6 @@ _PASSWORD = re.compile(r"([?&](?:password|sslpassword)=)[^&]*", re.IGNORECASE)
 #: what the command line settles, and what only the file of a directory may say of it
 _GIVEN_ONLY = frozenset({"data_dir", "file"})
 _NOT_BY_ENVIRONMENT = _GIVEN_ONLY | {"demo"}
-#: a worker's name is a label and a word of messages; a site's stands in inventories, too
-WORKER, SITE = r"^([A-Za-z0-9][A-Za-z0-9._@-]*)?$", r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 #: systemd and Docker put secrets here, readable as they see fit
 _SECRET_FOLDERS = ("/run/secrets", "/run/credentials")
 
@@ -68,13 +66,6 @@ def _listen(value: str) -> str:
         raise ValueError("expected HOST:PORT, as in 127.0.0.1:8090 or [::1]:8090")
     if ":" in host and not (host.startswith("[") and host.endswith("]")):
         raise ValueError("an IPv6 address stands in brackets, as in [::1]:8090")
-    return value
-
-
-def _database(value: SecretStr) -> SecretStr:
-    url = value.get_secret_value()
-    if url and not url.startswith(("postgresql://", "postgres://")):
-        raise ValueError("expected postgresql://USER@HOST/NAME, or nothing for the built-in one")
     return value
 
 
@@ -102,14 +93,6 @@ def _plain_names(credentials: dict[str, CredentialSettings]) -> dict[str, Creden
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class DatabaseSettings(_Section):
-    """The store."""
-
-    url: Annotated[SecretStr, AfterValidator(_database)] = Field(
-        SecretStr(""), description="`postgresql://…`; empty: the built-in PostgreSQL in the data directory"
-    )
 
 
 class WebSettings(_Section):
@@ -155,20 +138,6 @@ class WebSettings(_Section):
             if address.is_unspecified:
                 host = "127.0.0.1" if address.version == 4 else "::1"
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
-
-
-class WorkerSettings(_Section):
-    """How much is done at once."""
-
-    name: Annotated[str, Field(pattern=WORKER, max_length=100)] = Field(
-        "", description="its name, which one process has at a time; empty: made of machine, roles and sites; `--name`"
-    )
-    sites: tuple[Annotated[str, Field(pattern=SITE, max_length=60)], ...] = Field(
-        (), description="whose hosts this executor runs on; empty: every site that no other one names; `--site`"
-    )
-    concurrency: int = Field(4, ge=1, le=64, description="cases that one worker advances at once")
-    poll_seconds: float = Field(0.2, gt=0, le=60, description="how often it looks when nothing wakes it")
-    lease_seconds: float = Field(30, ge=1, le=600, description="how long a dead worker's case waits for another one")
 
 
 #: what `load` was given, for the sources of one construction

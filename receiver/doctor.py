@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import Literal
+from typing import Any, Literal
 
 import httpx
 import psycopg
@@ -27,7 +27,11 @@ from receiver.adapters.embedder.openai import OpenAIEmbedder
 from receiver.adapters.proof.client import PrometheusClient
 from receiver.adapters.repo.git import OpsRepository
 from receiver.adapters.runner.ansible import AnsibleRunner
+from receiver.adapters.store.heartbeat import Heartbeats
 from receiver.adapters.store.migrate import migrations
+from receiver.adapters.store.pool import open_pool
+from receiver.adapters.store.sites import PostgresSites
+from receiver.attendance import COMMAND
 from receiver.config import Settings, check_secret, problems
 from receiver.domain.finding import Finding
 from receiver.errors import GitmedicError, Invalid, Refused, Unavailable
@@ -110,10 +114,55 @@ async def database(settings: Settings) -> list[Finding]:
             "bad" if missing else "ok",
             "migrations",
             f"missing: {', '.join(missing)}" if missing else f"{len(applied)} applied",
-            "gitmedic up" if missing else "",
+            "gitmedic upgrade" if missing else "",
         ),
         _clock("database", skew),
+        *_transport(settings),
     ]
+
+
+def _transport(settings: Settings) -> list[Finding]:
+    host = settings.database.unsafe_host
+    if settings.embedded:
+        return []
+    if host:
+        fix = "add ?sslmode=verify-full&sslrootcert=… to database.url, and take database.insecure away"
+        found = f"insecure: {host} is spoken to without a checked certificate"
+        return [_row("warn", "database: transport", found, fix)]
+    return [_row("ok", "database: transport", "this machine, or a checked certificate")]
+
+
+async def workers(settings: Settings) -> list[Finding]:
+    """Who works, who is silent, which site nobody serves, and whether executors elsewhere reach the repository."""
+    try:
+        async with await psycopg.AsyncConnection.connect(dsn_for(settings), connect_timeout=3):
+            pass
+    except (psycopg.OperationalError, Unavailable):
+        return []  # the database has a row of its own that says so
+    async with open_pool(dsn_for(settings), most=1) as pool:
+        beats = Heartbeats(pool)
+        rows = [_worker(row) for row in await beats.workers() if row["ended_at"] is None]
+        instances = {row["instance"] for row in await beats.workers() if row["lives"]}
+        for outage in await PostgresSites(pool).unserved():
+            since = f"nobody since {outage.since:%Y-%m-%d %H:%M} UTC"
+            rows.append(_row("bad", f"executor for site {outage.site}", since, COMMAND.format(outage.site)))
+    if len(instances) > 1 and not settings.forge.is_remote and not settings.repo.url:
+        found = f"{len(instances)} data directories share this database, and the repository lies in this one alone"
+        rows.append(
+            _row("warn", "ops repository", found, "let the others fetch it: repo.url of theirs, or use a forge")
+        )
+    return rows
+
+
+def _worker(row: Mapping[str, Any]) -> Finding:
+    sites = ", ".join(row["sites"]) or ("every site that nobody names" if "execute" in row["roles"] else "")
+    what = f"worker {row['name']}"
+    found = (
+        f"{row['roles']}{f' for {sites}' if sites else ''}, heard {row['silent_seconds']:.0f} s ago on {row['host']}"
+    )
+    if row["lives"]:
+        return _row("ok", what, found)
+    return _row("warn", what, f"silent: {found}", "start it again there, or forget it: its row goes after 7 days")
 
 
 async def memory(settings: Settings) -> list[Finding]:
@@ -285,6 +334,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("isolation", sandbox),
     ("data directory", files),
     ("database", database),
+    ("workers", workers),
     ("memory", memory),
     ("server", server),
     ("sources", sources),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shlex
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from receiver.adapters.forge.settings import ForgeSettings, LocalForgeSettings
 from receiver.adapters.repo.creation import create_mirror, create_ops_repository
 from receiver.adapters.repo.git import OpsRepository
 from receiver.adapters.repo.runs import RunRepository
+from receiver.adapters.repo.settings import RepoSettings
 from receiver.config import Settings, check_secret
 from receiver.domain.forge import Account, bot_account
 from receiver.domain.place import key_of
@@ -56,6 +58,68 @@ class ForgeGit:
     async def login(self) -> tuple[str, str]:
         """User and password."""
         return await self.dialect.login()
+
+
+@dataclass(frozen=True)
+class RepoGit:
+    """The upstream of an executor far from the built-in forge: the ops repository itself, by git alone."""
+
+    settings: RepoSettings
+
+    @property
+    def url(self) -> str:
+        """What git fetches from and claims at."""
+        return self.settings.url
+
+    @property
+    def ca_file(self) -> Path | None:
+        """A certificate, or its authority, that is trusted in the system's place."""
+        return self.settings.ca_file
+
+    @property
+    def ssh_command(self) -> str:
+        """One key, one known host, and nothing of the user's own settings."""
+        if not self.url.startswith("ssh:"):
+            return ""
+        key, known = self.settings.ssh_key_file, self.settings.known_hosts_file
+        if key is None or known is None:
+            raise Refused(
+                f"reaching the ops repository at {self.url}: its key or its known host is not named",
+                next_step="set repo.ssh_key_file and repo.known_hosts_file",
+                reason="repo_settings",
+            )
+        check_secret(key, what="the key of the ops repository")
+        said = {
+            "BatchMode": "yes", "IdentitiesOnly": "yes", "IdentityAgent": "none", "IdentityFile": _literal(key),
+            "UserKnownHostsFile": _literal(known), "GlobalKnownHostsFile": "/dev/null", "StrictHostKeyChecking": "yes",
+            "UpdateHostKeys": "no", "ForwardAgent": "no", "ConnectTimeout": "10",
+        }  # fmt: skip
+        return " ".join(["ssh", "-F", "none", *(shlex.quote(f"-o{name}={value}") for name, value in said.items())])
+
+    async def login(self) -> tuple[str, str]:
+        """User and password; nothing where the address needs none."""
+        file = self.settings.token_file
+        if file is None:
+            return "", ""
+        check_secret(file, what="the password of the ops repository")
+        return self.settings.login, (await asyncio.to_thread(file.read_text, "utf-8")).strip()
+
+
+def _literal(path: Path) -> str:
+    """As ssh reads a file's name: its own tokens are no more than signs."""
+    return str(path).replace("%", "%%")
+
+
+def upstream_of(settings: Settings, dialect: Dialect | None) -> ForgeGit | RepoGit | None:
+    """What the ops repository of these settings follows; None: it is itself the one."""
+    if dialect is not None:
+        return ForgeGit(settings.forge, dialect)
+    if not settings.repo.url:
+        return None
+    if not settings.repo.path.exists():
+        with contextlib.suppress(Conflict):  # another process of ours was first
+            create_mirror(settings.repo.path, settings.repo.url, settings.repo.base)
+    return RepoGit(settings.repo)
 
 
 def dialect_of(settings: ForgeSettings, base: str, secret: str | None = None) -> Dialect:

@@ -38,7 +38,7 @@ from receiver.adapters.store.vectors import Vectors
 from receiver.config import Settings
 from receiver.domain.quorum import NAMESPACE
 from receiver.doors import Doors
-from receiver.forges import ForgeGit, open_places, remote_of
+from receiver.forges import open_places, remote_of, upstream_of
 from receiver.places import Places
 from receiver.ports import Forge
 from receiver.starter import dsn_for
@@ -138,8 +138,7 @@ async def open_office(settings: Settings) -> AsyncIterator[Office]:
         dialect = remote_of(settings)
         if dialect is not None:
             stack.push_async_callback(dialect.aclose)
-        upstream = ForgeGit(settings.forge, dialect) if dialect is not None else None
-        repo = OpsRepository(settings.repo, store.ledger.adopted, upstream)
+        repo = OpsRepository(settings.repo, store.ledger.adopted, upstream_of(settings, dialect))
         stack.push_async_callback(repo.close)
         places, runs = await stack.enter_async_context(open_places(settings, store.pool, repo, dialect))
         doors = Doors(

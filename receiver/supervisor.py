@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 import psycopg
 import structlog
 
+from receiver import belongings
 from receiver.adapters.store.embedded import EmbeddedPostgres, explained
 from receiver.adapters.store.migrate import migrate
 from receiver.adapters.store.space import watch_space
@@ -42,17 +43,6 @@ _TRIES_UNTIL_READY = 5
 _OWNER_PATIENCE_SECONDS = 3.0
 _PR_SET_PDEATHSIG = 1
 
-_EVERYWHERE = (
-    "PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR", "NO_COLOR", "TERM",
-    "SSL_CERT_FILE", "SSL_CERT_DIR", "PYTHONDONTWRITEBYTECODE",
-    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
-)  # fmt: skip
-#: what only one of them may know: the planner pays the model, the executor is given credentials by systemd
-_ONLY: dict[str, tuple[str, ...]] = {
-    "plan": ("ANTHROPIC_API_KEY", "OPENAI_API_KEY"),
-    "execute": ("CREDENTIALS_DIRECTORY",),
-}
-_CREDENTIALS = "GITMEDIC_CREDENTIALS"
 _LIFELINE, _PARENT = "GITMEDIC_LIFELINE", "GITMEDIC_PARENT"
 _BEGUN = b"b"
 
@@ -104,18 +94,13 @@ def children() -> tuple[Child, ...]:
 
 
 def environment(name: str, settings: Settings, outer: Mapping[str, str]) -> dict[str, str]:
-    """What a child may know (promise P9)."""
-    keys = [tier.key_env for tier in settings.planner.tiers.values()] if name == "plan" else []
-    passed = {key: outer[key] for key in (*_EVERYWHERE, *_ONLY.get(name, ()), *keys) if key in outer}
-    ours = {key: value for key, value in outer.items() if key.startswith("GITMEDIC_")}
-    if name != "execute":
-        ours = {key: value for key, value in ours.items() if not key.upper().startswith(_CREDENTIALS)}
+    """What a child is told: what it may know (promise P9), and what this command was given."""
     told = {
         "GITMEDIC_DATA_DIR": str(settings.data_dir),
         "GITMEDIC_CONFIG": str(settings.file),
         "GITMEDIC_LISTEN": settings.web.listen,
     }
-    return passed | ours | told
+    return belongings.environment(name, settings, outer) | told
 
 
 def check_listen(settings: Settings) -> None:

@@ -30,9 +30,10 @@ from receiver.adapters.store.heartbeat import Heartbeats
 from receiver.adapters.store.held import HeldLocks
 from receiver.adapters.store.ledger import PostgresLedger
 from receiver.adapters.store.migrate import check_schema
+from receiver.adapters.store.pool import open_pool
 from receiver.adapters.store.pulse import PostgresPulse
 from receiver.adapters.store.purse import PostgresPurse
-from receiver.adapters.store.seats import BEAT_SECONDS, Seat, Who
+from receiver.adapters.store.seats import BEAT_SECONDS, SILENT_SECONDS, Seat, Seats, Who
 from receiver.adapters.store.space import check_space
 from receiver.adapters.store.watchbook import PostgresWatchbook
 from receiver.adapters.telemetry.metrics import Metrics, Snapshot
@@ -47,7 +48,7 @@ from receiver.domain.outcome import Role
 from receiver.domain.quorum import NAMESPACE
 from receiver.domain.run import Job, RunEvent, Rung, RunResult
 from receiver.elsewhere import routing_of
-from receiver.errors import Broken, Retry
+from receiver.errors import Broken, Refused, Retry
 from receiver.office import Office, Store, SystemClock, open_office
 from receiver.pipeline import Ports
 from receiver.places import Place
@@ -77,6 +78,7 @@ _EMBED_SECONDS = 15.0
 async def serve(settings: Settings) -> None:
     """The server, until a signal: hooks, API and pages."""
     stop = stop_on_signals()
+    check_at_home(settings, "the server")
     listening = server.bind(settings.web.host, settings.web.port)
     async with open_office(settings) as office:
         store = office.store
@@ -145,6 +147,8 @@ async def _waiting(repo: OpsRepository) -> int:
 async def work(settings: Settings, roles: Sequence[Role]) -> None:
     """A worker, until a signal, or until it has lost its name."""
     stop = stop_on_signals()
+    if Role.PLAN in roles:
+        check_at_home(settings, "the planner")
     async with AsyncExitStack() as stack:
         office = await stack.enter_async_context(open_office(settings))
         store = office.store
@@ -208,11 +212,29 @@ def _ports(
     )
 
 
+def check_at_home(settings: Settings, who: str) -> None:
+    """Refuse to merge and propose in a copy: the built-in forge is where the ops repository lies."""
+    if settings.repo.url and not settings.forge.is_remote:
+        raise Refused(
+            f"starting {who}: the ops repository is only fetched here, from {settings.repo.url}",
+            next_step="run it where that repository lies; repo.url is for executors elsewhere",
+            reason="config",
+        )
+
+
 def who_of(settings: Settings, roles: Sequence[Role], instance: str = "") -> Who:
     """Under which name a worker of these settings works, and for which sites."""
     sites = settings.worker.sites if Role.EXECUTE in roles else ()
     name = settings.worker.name or "-".join([socket.gethostname(), *roles, *sites])[:100]
     return Who(name=name, roles=" ".join(roles), sites=sites, version=VERSION, instance=instance)
+
+
+async def health(settings: Settings, roles: Sequence[Role]) -> tuple[str, dict[str, Any] | None, bool]:
+    """The name of the worker that these settings would start, its row, and whether it lives."""
+    name = who_of(settings, roles).name
+    async with open_pool(dsn_for(settings), most=1) as pool:
+        row = await Seats(pool).found(name)
+    return name, row, row is not None and row["ended_at"] is None and row["silent_seconds"] <= SILENT_SECONDS
 
 
 async def _leave(seat: Seat) -> None:

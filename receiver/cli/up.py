@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from receiver.cli.command import command, given, line, run_async, say
+from receiver.cli.command import command, given, line, run_async, say, show
 from receiver.cli.open import settings
 from receiver.errors import Refused
 
@@ -46,7 +46,7 @@ def register(app: typer.Typer) -> None:
         from receiver import supervisor
 
         begun = supervisor.hold_lifeline()
-        found = settings(listen).without_credentials()
+        found = _own("serve", settings(listen))
         supervisor.check_listen(found)
         _log(found, "serve")
         from receiver import wiring
@@ -60,7 +60,8 @@ def register(app: typer.Typer) -> None:
         role: Roles = [],  # noqa: B006 - typer copies it
         site: Sites = [],  # noqa: B006
         name: Annotated[str, typer.Option("--name", help="Its name; one process has it at a time.")] = "",
-    ) -> None:
+        health: Annotated[bool, typer.Option("--health", help="Only say whether that worker lives: 0 or 1.")] = False,
+    ) -> int:
         """Run a worker alone. The plan role holds no credential; the execute role listens on no port."""
         from receiver import supervisor
 
@@ -69,13 +70,15 @@ def register(app: typer.Typer) -> None:
 
         roles = [_role(name) for name in role] or list(Role)
         found = _placed(settings(), site, name)
-        if Role.EXECUTE not in roles:
-            found = found.without_credentials()
+        if health:
+            return _health(found, roles)
+        found = _own(" ".join(roles), found)
         _log(found, "-".join(roles))
         from receiver import wiring
 
         begun()
         run_async(wiring.work(found, roles))
+        return 0
 
 
 def _first(starter: Any) -> Any:
@@ -90,9 +93,36 @@ def _first(starter: Any) -> Any:
     return first
 
 
+def _own(roles: str, found: Settings) -> Settings:
+    """Nothing that belongs to another process is kept, neither in the environment nor in the settings."""
+    from receiver import belongings
+
+    belongings.shed(roles, found)
+    return belongings.settings_of(roles, found)
+
+
+def _health(found: Settings, roles: list[Any]) -> int:
+    """Whether the worker of this name, role and site lives, as the database knows it."""
+    from receiver import wiring
+
+    name, row, lives = run_async(wiring.health(found, roles))
+    data = {"schema": 1, "name": name, "lives": lives, "silent_seconds": row and row["silent_seconds"]}
+    show(data, lambda: line(_said(name, row, lives)))
+    return 0 if lives else 1
+
+
+def _said(name: str, row: dict[str, Any] | None, lives: bool) -> str:
+    if row is None:
+        return f"worker {name!r}: never heard of"
+    if row["ended_at"] is not None:
+        return f"worker {name!r}: ended {row['ended_at']:%Y-%m-%d %H:%M:%S} UTC"
+    where = f"process {row['pid']} on {row['host']}"
+    return f"worker {name!r}: {'lives' if lives else 'is silent'}, {where}, heard {row['silent_seconds']:.0f} s ago"
+
+
 def _placed(found: Settings, sites: list[str], name: str) -> Settings:
     """With what the command line says of a worker's place."""
-    from receiver.config import WorkerSettings
+    from receiver.adapters.store.settings import WorkerSettings
 
     said: dict[str, Any] = {"sites": tuple(sites)} if sites else {}
     said |= {"name": name} if name else {}

@@ -106,10 +106,10 @@ def test_only_the_file_marks_a_demo(tmp_path):
 
 
 def test_a_database_password_is_never_shown(tmp_path):
-    url = "postgresql://gitmedic:s3cret@db/gitmedic"
+    url = "postgresql://gitmedic:s3cret@localhost/gitmedic"
     settings = _load(tmp_path, f"[database]\nurl = '{url}'\n")
     assert settings.database.url.get_secret_value() == url
-    assert config.shown(settings)["database"]["url"] == "postgresql://gitmedic:(hidden)@db/gitmedic"
+    assert config.shown(settings)["database"]["url"] == "postgresql://gitmedic:(hidden)@localhost/gitmedic"
     assert "s3cret" not in repr(settings)
     with pytest.raises(Invalid) as caught:
         _load(tmp_path, "[database]\nurl = 'mysql://root:s3cret@db'\n")
@@ -123,8 +123,8 @@ def test_a_database_password_is_never_shown(tmp_path):
             "postgresql:///?host=/run/x&password=s3cret&dbname=g",
             "postgresql:///?host=/run/x&password=(hidden)&dbname=g",
         ),
-        ("postgresql://g:s3cr@t@db/g", "postgresql://g:(hidden)@db/g"),
-        ("postgresql://db/g?sslpassword=s3cret", "postgresql://db/g?sslpassword=(hidden)"),
+        ("postgresql://g:s3cr@t@localhost/g", "postgresql://g:(hidden)@localhost/g"),
+        ("postgresql://localhost/g?sslpassword=s3cret", "postgresql://localhost/g?sslpassword=(hidden)"),
     ],
 )
 def test_wherever_a_password_stands_it_is_hidden(tmp_path, url, shown):
@@ -181,7 +181,7 @@ def test_secret_files_must_be_private(tmp_path):
 
 
 def test_a_file_with_a_password_must_be_private(tmp_path):
-    settings = _load(tmp_path, "[database]\nurl = 'postgresql://a:b@c/d'\n")
+    settings = _load(tmp_path, "[database]\nurl = 'postgresql://a:b@localhost/d'\n")
     settings.file.chmod(0o644)
     assert "a password or a header" in config.problems(settings)[0].message
     settings.file.chmod(0o600)

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 
-from receiver.adapters.repo import adoption, mirror, revisions
+from receiver.adapters.repo import adoption, mirror, objects, revisions
 from receiver.adapters.repo.names import check_id
+from receiver.adapters.repo.process import Git
 from receiver.adapters.repo.runs import RunRepository
 from receiver.adapters.repo.settings import RepoSettings
 from receiver.adapters.repo.upstream import Upstream
@@ -44,6 +45,7 @@ class OpsRepository(RunRepository):
         if kept is not None:
             self._revisions.move_to_end(commit)
             return kept
+        await self._bring(commit)
         read = await self._do(revisions.revision, commit)
         self._revisions[commit] = read
         while len(self._revisions) > _REVISIONS_KEPT:
@@ -52,6 +54,7 @@ class OpsRepository(RunRepository):
 
     async def trees(self, commit: str, playbook_path: str) -> Trees:
         """What a run file pins."""
+        await self._bring(commit)
         found = await self._do(revisions.trees, commit, playbook_path)
         if found is None:
             raise Invalid(
@@ -63,6 +66,7 @@ class OpsRepository(RunRepository):
 
     async def files(self, commit: str, playbook_path: str) -> dict[str, bytes]:
         """The named files that may enter a run (rule S6), by path below the playbook's folder."""
+        await self._bring(commit)
         return await self._do(revisions.run_files, commit, playbook_path)
 
     # --- the port Branches
@@ -75,6 +79,11 @@ class OpsRepository(RunRepository):
         except Invalid:
             trees = None  # a path that no revision can have
         return facts.model_copy(update={"revision": adopted, "trees": trees})
+
+    async def _bring(self, commit: str) -> None:
+        """A mirror far from where things are adopted may not have it yet."""
+        if self._upstream is not None and not await self._do(_is_here, check_id(commit)):
+            await self.fetch()
 
     # --- for `gitmedic revision` and the pages
 
@@ -102,3 +111,7 @@ class OpsRepository(RunRepository):
         if access is not None:
             await self._do(mirror.take_head, access, check_id(head), head_ref)
         return await self._do(adoption.as_reviewed, old, first, last, head)
+
+
+def _is_here(git: Git, commit: str) -> bool:
+    return objects.commit_of(git, commit) == commit

@@ -19,6 +19,13 @@ class RepoSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     path: Path  #: the bare repository, `<data-dir>/ops.git`
+    #: where an executor on another machine fetches it, when no forge has it: `https://…`, `ssh://…` or a folder
+    url: str = ""
+    ca_file: Path | None = None  #: for https: a certificate, or its authority, that is trusted in the system's place
+    login: str = ""  #: for https: the account
+    token_file: Path | None = None  #: for https: its password
+    ssh_key_file: Path | None = None  #: for ssh: the key of this machine, good for this repository alone
+    known_hosts_file: Path | None = None  #: for ssh: the host's key
     base: Annotated[str, Field(pattern=BRANCH, max_length=100)] = "main"  #: the protected branch
     #: the folder of the repository in which content and run files lie; empty: its root. All else in it is left alone
     prefix: Annotated[str, Field(pattern=FOLDER, max_length=100)] = ""

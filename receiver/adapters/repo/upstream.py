@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -40,6 +41,10 @@ _REFUSALS = (
 )  # fmt: skip
 
 
+#: user, host, port and path, none of which ssh or its far side could read as an option or a command
+_SSH = re.compile(r"ssh://[A-Za-z0-9_][\w.-]*@[A-Za-z0-9][A-Za-z0-9.-]*(:\d{1,5})?(/[A-Za-z0-9_][\w.-]*)+/?", re.ASCII)
+
+
 class Upstream(Protocol):
     """Where pull requests live, as git sees it."""
 
@@ -63,6 +68,7 @@ class Access:
     user: str
     password: str = field(repr=False)
     ca_file: Path | None = None
+    ssh_command: str = ""  #: how ssh is called, for an address that needs it
 
     @property
     def secret(self) -> str:
@@ -91,12 +97,14 @@ class Pushed(NamedTuple):
 async def access_to(upstream: Upstream) -> Access:
     """With the password of now."""
     user, password = await upstream.login()
-    return Access(check_address(upstream.url), user, password, upstream.ca_file)
+    return Access(check_address(upstream.url), user, password, upstream.ca_file, getattr(upstream, "ssh_command", ""))
 
 
 def check_address(url: str) -> str:
-    """An address for git, or `Refused`: https, http on this machine, or a folder."""
+    """An address for git, or `Refused`: https, http on this machine, ssh, or a folder."""
     parts = urlsplit(url)
+    if parts.scheme == "ssh" and _SSH.fullmatch(url):
+        return url
     host = (parts.hostname or "").lower()
     fine = (
         (parts.scheme == "https" and host) or (parts.scheme == "http" and is_loopback(url)) or (parts.scheme == "file")
@@ -222,7 +230,7 @@ def network_environment(settings: RepoSettings, access: Access) -> dict[str, str
         "push.followTags": "false",
         "gc.auto": "0",
     }
-    if scheme != "file":
+    if scheme not in ("file", "ssh"):
         config[f"http.{access.url}.extraHeader"] = f"Authorization: Basic {access.secret}"
     if access.ca_file is not None:
         config["http.sslCAInfo"] = str(access.ca_file)
@@ -232,6 +240,7 @@ def network_environment(settings: RepoSettings, access: Access) -> dict[str, str
         "GIT_ALLOW_PROTOCOL": scheme,
         # curl looks for a .netrc, by the account's entry when there is no HOME
         "HOME": os.devnull,
+        **({"GIT_SSH_COMMAND": access.ssh_command, "GIT_SSH_VARIANT": "ssh"} if access.ssh_command else {}),
         "GIT_CONFIG_COUNT": str(len(pairs)),
         **{f"GIT_CONFIG_KEY_{number}": name for number, (name, _) in enumerate(pairs)},
         **{f"GIT_CONFIG_VALUE_{number}": value for number, (_, value) in enumerate(pairs)},

@@ -1,6 +1,6 @@
 -- name: workers
 -- Those that said goodbye are no matter after a day; silent ones are.
-SELECT name, roles, sites, version, host, pid, metrics, began_at, ended_at,
+SELECT name, roles, sites, version, instance, host, pid, metrics, began_at, ended_at,
        extract(epoch FROM now() - alive_at)::float AS silent_seconds,
        ended_at IS NULL AND alive_at > now() - make_interval(secs => %(silence)s) AS lives
 FROM workers WHERE ended_at IS NULL OR ended_at > now() - interval '1 day'
