@@ -57,7 +57,7 @@ class Stage:
         inside = {
             name.removeprefix(f"{playbook.path}/"): data
             for name, data in FILES.items()
-            if name.startswith(f"{playbook.path}/") and name.endswith("playbook.yml")
+            if name.startswith(f"{playbook.path}/") and (name.endswith("playbook.yml") or "/tasks/" in name)
         }
         needed = collections() if playbook.collections else None
         settings = RunnerSettings(**{"collections": needed, **self.settings})

@@ -53,6 +53,8 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
     def v2_runner_on_skipped(self, result: Any) -> None:
         """A task was skipped on one host."""
         said = str(result._result.get("msg", ""))
+        if "censored" in result._result:
+            said = "hidden by no_log: check mode may be the reason"  # what is not known counts as not previewed
         if any(word in said for word in _CHECK_MODE):
             self._unknown.setdefault(result._host.get_name(), set()).update(_names_set_by(result._task))
         self._write(result, said)
