@@ -43,7 +43,8 @@ class Agenda:
             since = await self.book.since(schedule.name, schedule.rule)
             now = await self.ledger.now()
             upto = since
-            for moment in moments(schedule, since, now, revision.commit, paused=paused):
+            observes = revision.policy.mode is not Mode.PROPOSE
+            for moment in moments(schedule, since, now, revision.commit, paused=paused, observes=observes):
                 await self._file(schedule, moment, revision, now)
                 upto = moment.planned_at
             await self.book.passed(schedule.name, upto, schedule.next_at(max(upto, now)) if schedule.enabled else None)
@@ -74,7 +75,8 @@ class Agenda:
             schedule=name, planned_at=now, due_at=now, fate="ran", why=f"asked for by {actor}", by=actor,
             commit=revision.commit,
         )  # fmt: skip
-        await self.book.file(moment, cases_of(schedule, moment, revision, now))
+        if not await self.book.file(moment, cases_of(schedule, moment, revision, now)):
+            raise Conflict(f"running schedule {name!r}: it has gone off this very moment", next_step="ask once more")
         return moment
 
     async def _file(self, schedule: Schedule, moment: Moment, revision: Revision, now: datetime) -> None:
@@ -90,7 +92,9 @@ class Agenda:
                 raise
             except GitmedicError as error:
                 moment = moment.model_copy(update={"fate": "refused", "why": error.message})
-        if await self.book.file(moment, cases) and moment.fate == "refused":
+        is_ours = await self.book.file(moment, cases)
+        # a matcher that means no host yet is no mistake
+        if is_ours and moment.fate == "refused" and (schedule.hosts or hosts_of(schedule, revision.inventory)):
             await self.notifier.tell(f"schedule {schedule.name} could not run", moment.why)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from psycopg_pool import AsyncConnectionPool
 
 from receiver.adapters.embedder.openai import OpenAIEmbedder
+from receiver.adapters.notify.log import LogNotifier
 from receiver.adapters.repo.git import OpsRepository
 from receiver.adapters.repo.runs import RunRepository
 from receiver.adapters.signature.sshsig import SshSignatures
@@ -35,6 +36,7 @@ from receiver.adapters.store.schedules import PostgresSchedules
 from receiver.adapters.store.seats import Seats
 from receiver.adapters.store.sites import PostgresSites
 from receiver.adapters.store.vectors import Vectors
+from receiver.agenda import Agenda
 from receiver.config import Settings
 from receiver.domain.quorum import NAMESPACE
 from receiver.doors import Doors
@@ -84,6 +86,7 @@ class Office:
     places: Places
     runs: tuple[RunRepository, ...]  #: of the places beside the catalog's repository
     doors: Doors
+    agenda: Agenda
 
     @property
     def forge(self) -> Forge:
@@ -145,4 +148,7 @@ async def open_office(settings: Settings) -> AsyncIterator[Office]:
             archive=store.archive, desk=store.desk, places=places, repo=repo, signatures=SshSignatures(NAMESPACE),
             acceptances=store.desk, clock=SystemClock(),
         )  # fmt: skip
-        yield Office(settings=settings, store=store, repo=repo, places=places, runs=runs, doors=doors)
+        agenda = Agenda(
+            repo=repo, book=store.schedules, ledger=store.ledger, gate=store.ledger, notifier=LogNotifier()
+        )  # fmt: skip
+        yield Office(settings=settings, store=store, repo=repo, places=places, runs=runs, doors=doors, agenda=agenda)

@@ -37,7 +37,6 @@ from receiver.adapters.store.seats import BEAT_SECONDS, SILENT_SECONDS, Seat, Se
 from receiver.adapters.store.space import check_space
 from receiver.adapters.store.watchbook import PostgresWatchbook
 from receiver.adapters.telemetry.metrics import Metrics, Snapshot
-from receiver.agenda import Agenda
 from receiver.attendance import roll_call
 from receiver.config import Settings, explained
 from receiver.doctor import examine
@@ -95,6 +94,8 @@ async def serve(settings: Settings) -> None:
             archive=store.archive,
             logs=store.archive,
             doors=office.doors,
+            agenda=office.agenda,
+            timetables=store.schedules,
             repo=office.repo,
             notices=Notices(office.repo, lambda: _waiting(office.repo), is_demo=settings.demo, sites=store.sites),
             pulse=pulse,
@@ -247,7 +248,7 @@ def upkeep(office: Office) -> list[tuple[float, Callable[[], Awaitable[object]]]
     chores: list[tuple[float, Callable[[], Awaitable[object]]]]
     chores = [(_ALIVE_SECONDS, office.store.locks.sweep), (_DAY_SECONDS, office.repo.sweep)]
     chores += [(_DAY_SECONDS, repo.sweep) for repo in office.runs]
-    chores += [(_DAY_SECONDS, office.store.deliveries.sweep), (_AGENDA_SECONDS, agenda_of(office).tick)]
+    chores += [(_DAY_SECONDS, office.store.deliveries.sweep), (_AGENDA_SECONDS, office.agenda.tick)]
     forges = {place.name: office.settings.at(place.name).forge for place in office.places.all}
     remote = [place for place in office.places.all if forges[place.name].is_remote]
     # one that was not opened is said by doctor and by every case that it takes, and not every half second
@@ -256,12 +257,6 @@ def upkeep(office: Office) -> list[tuple[float, Callable[[], Awaitable[object]]]
     if office.store.memory.vectors is not None:
         chores.append((_EMBED_SECONDS, office.store.memory.vectors.catch_up))
     return chores
-
-
-def agenda_of(office: Office) -> Agenda:
-    """What the policy schedules."""
-    ledger = office.store.ledger
-    return Agenda(repo=office.repo, book=office.store.schedules, ledger=ledger, gate=ledger, notifier=LogNotifier())
 
 
 def rounds_of(office: Office, place: Place) -> Rounds:

@@ -21,6 +21,7 @@ from receiver.cli import (
     reference,
     revision,
     runs,
+    schedules,
     setup,
     tokens,
     up,
@@ -39,6 +40,6 @@ if importlib.util.find_spec("receiver.cli.demo"):
     importlib.import_module("receiver.cli.demo").register(app)
 for part in (
     up, doctor, cases, decide, plan, eval, runs, hosts, catalog, revision, forge, alerts, locks, memory, reference,
-    tokens, version,
+    schedules, tokens, version,
 ):  # fmt: skip
     part.register(app)

@@ -65,7 +65,8 @@ _BY_REASON = {
         Code.CONFIG,
     ),
     **dict.fromkeys(
-        ("invalid", "scope", "filter", "cursor", "unknown_case", "unknown_playbook", "unknown_run", "not_a_terminal"),
+        ("invalid", "scope", "filter", "cursor", "unknown_case", "unknown_playbook", "unknown_run", "unknown_schedule",
+         "not_a_terminal"),
         Code.USAGE,
     ),
     "child": Code.FAILED,

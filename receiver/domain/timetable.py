@@ -33,7 +33,7 @@ MOST_ROWS = 100
 MOST_HOSTS = 100
 
 #: what became of a planned moment
-Fate = Literal["ran", "missed", "disabled", "paused", "overlap", "refused"]
+Fate = Literal["ran", "missed", "disabled", "observed", "paused", "overlap", "refused"]
 
 
 class Schedule(Record):
@@ -105,7 +105,13 @@ def params_for(schedule: Schedule, playbook: Playbook, host: str) -> dict[str, A
 
 
 def moments(
-    schedule: Schedule, since: datetime, now: datetime, commit: str, *, paused: str | None = None
+    schedule: Schedule,
+    since: datetime,
+    now: datetime,
+    commit: str,
+    *,
+    paused: str | None = None,
+    observes: bool = False,
 ) -> list[Moment]:
     """What became due since then, in order, each with its fate: at most one of them is to run."""
     planned, before = between(Cron.parse(schedule.cron), ZoneInfo(schedule.zone), since, now, most=MOST_ROWS)
@@ -120,6 +126,8 @@ def moments(
     found = []
     for number, (planned_at, due_at) in enumerate(due, 1):
         fate, why = _fate(schedule, now - due_at, is_last=number == len(due), runs=runs, paused=paused)
+        if fate == "ran" and observes:
+            fate, why = "observed", "policy.yml is in mode observe: no host is touched"
         if number == 1 and before:
             why = f"{why}; {before} earlier moments are told by this row".removeprefix("; ")
         found.append(

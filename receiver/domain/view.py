@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from receiver.domain.case import Case
+from receiver.domain.revision import Revision
+from receiver.domain.timetable import Schedule, hosts_of
 
 
 def case_view(
@@ -40,6 +42,8 @@ def case_view(
         "track": body.get("track") and {**body["track"], "said": _track_said(case)},
         "requested_by": body.get("requested_by"),
         "policy": body.get("guard") or [],
+        "scheduled": body.get("scheduled"),
+        "standing": body.get("standing"),
         "runfile": body.get("runfile"),
         "risk": body.get("risk"),
         "rehearsals": body.get("rehearsals") or [],
@@ -54,6 +58,21 @@ def case_view(
             "closed_at": row["closed_at"],
             "due_at": row["due_at"],
         },
+    }
+
+
+def schedule_view(schedule: Schedule, mark: Mapping[str, Any] | None, revision: Revision) -> dict[str, Any]:
+    """A schedule of the policy, what it comes to, and when it was and will be."""
+    playbook = revision.catalog.playbooks.get(schedule.playbook)
+    reads = playbook is not None and playbook.effect == "read"
+    listed = schedule.playbook in revision.policy.read_without_proposal
+    known = mark or {}
+    return {
+        **schedule.model_dump(mode="json"),
+        "hosts": list(hosts_of(schedule, revision.inventory)),
+        "effect": playbook.effect if playbook else None,
+        "runs_as": "nothing" if playbook is None else "read" if reads and listed else "proposal",
+        **{name: known.get(name) for name in ("since", "last_at", "last_fate", "last_why", "ran_at", "next_at")},
     }
 
 

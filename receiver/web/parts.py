@@ -8,10 +8,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from receiver.agenda import Agenda
 from receiver.domain.finding import Finding
 from receiver.domain.revision import Revision
 from receiver.doors import Doors
-from receiver.ports import Access, Archive, Deliveries, Logs, Pulse, Receipt, Repo
+from receiver.ports import Access, Archive, Deliveries, Logs, Pulse, Receipt, Repo, Timetables
 from receiver.web.hooks.commit import GroupCommit
 from receiver.web.notices import Notices
 
@@ -55,6 +56,8 @@ class Parts:
     archive: Archive
     logs: Logs
     doors: Doors
+    agenda: Agenda
+    timetables: Timetables
     repo: Repo
     notices: Notices
     pulse: Pulse

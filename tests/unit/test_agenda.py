@@ -121,6 +121,13 @@ async def test_a_policy_that_only_observes_touches_no_host() -> None:
     world = World(OWN | {"policy.yml": policy}, RulesPlanner())
     await world.agenda.tick()
     await go(world, 60)
+    assert (fates(world, "look"), fates(world, "mend")) == (["observed"], ["observed"])
+    assert world.cases.rows == {}
+    with pytest.raises(Conflict, match="this very moment"):
+        await world.agenda.run("look", actor="os:anna")
+    world.clock.pass_seconds(1)
+    await world.agenda.run("look", actor="os:anna")  # and a person's word is no way around
+    await world.settle()
     assert world.runner.jobs == [] and {case.outcome for case in closed(world)} == {Outcome.OBSERVED}
 
 
@@ -225,7 +232,8 @@ async def test_a_schedule_that_fits_nothing_says_so_once(old: bytes) -> None:
     await world.agenda.tick()
     await go(world, 60)
     assert fates(world, "mend") == ["refused"]
-    assert [subject for subject, _, _ in world.notifier.told if "mend" in subject] == ["schedule mend could not run"]
+    told = [subject for subject, _, _ in world.notifier.told if "mend" in subject]
+    assert told == ["schedule mend could not run"] * old.endswith(b"]")  # a matcher may mean no host yet
 
 
 async def test_a_clock_that_had_jumped_ahead_silences_nothing(world: World) -> None:

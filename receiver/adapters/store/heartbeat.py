@@ -26,11 +26,10 @@ class Heartbeats:
         return (await self._read("workers"))["workers"]
 
     async def snapshot(self) -> dict[str, Any]:
-        """Workers, sites, case counts, slots and locks, for the metrics page."""
-        found = await self._read("workers", "sites", "case_counts", "totals")
-        return {"workers": found["workers"], "sites": found["sites"], "cases": found["case_counts"]} | next(
-            iter(found["totals"]), {}
-        )
+        """Workers, sites, case counts, schedules, slots and locks, for the metrics page."""
+        found = await self._read("workers", "sites", "case_counts", "schedules", "totals")
+        named = {"workers": "workers", "sites": "sites", "cases": "case_counts", "schedules": "schedules"}
+        return {key: found[name] for key, name in named.items()} | next(iter(found["totals"]), {})
 
     async def _read(self, *names: str) -> dict[str, list[dict[str, Any]]]:
         with translated("reading signs of life"):

@@ -58,9 +58,10 @@ class Snapshot:
         slots: int,
         locks: int,
         sites: Sequence[Mapping[str, Any]] = (),
+        schedules: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         self._cases, self._workers, self._slots, self._locks = cases, workers, slots, locks
-        self._sites = sites
+        self._sites, self._schedules = sites, schedules
 
     def fill(self, registry: CollectorRegistry) -> None:
         """One gauge per name."""
@@ -70,6 +71,7 @@ class Snapshot:
         Gauge("gitmedic_proposals_open", "Proposal slots taken.", registry=registry).set(self._slots)
         Gauge("gitmedic_locks_held", "Locks held.", registry=registry).set(self._locks)
         fill_sites(registry, self._sites)
+        fill_schedules(registry, self._schedules)
         life = _Life(registry)
         steps = Gauge(
             "gitmedic_worker_steps",
@@ -121,6 +123,24 @@ class _Life:
             for site in (row["sites"] if role == "execute" else ()) or ("",):
                 self._up.labels(row["name"], role, site).set(int(row["lives"]))
                 self._silent.labels(row["name"], role, site).set(row["silent_seconds"])
+
+
+def fill_schedules(registry: CollectorRegistry, rows: Sequence[Mapping[str, Any]]) -> None:
+    """What is scheduled: a next moment that lies behind says that no planner looks."""
+
+    def gauge(name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(f"gitmedic_schedule_{name}", text, ["schedule", *labels], registry=registry)
+
+    ran = gauge("last_run_timestamp_seconds", "Planned moment of the last run of a schedule.")
+    following = gauge("next_run_timestamp_seconds", "Next planned moment of a schedule that is enabled.")
+    fates = gauge("moments", "Planned moments of a schedule by what became of them: ran, missed, paused, …", "fate")
+    for row in rows:
+        if row["ran"] is not None:
+            ran.labels(row["name"]).set(row["ran"])
+        if row["next"] is not None:
+            following.labels(row["name"]).set(row["next"])
+        for fate, count in (row["fates"] or {}).items():
+            fates.labels(row["name"], fate).set(count)
 
 
 class _Models:

@@ -12,7 +12,7 @@ CREATE TABLE schedule_runs (
     name       text NOT NULL,
     planned_at timestamptz NOT NULL,
     due_at     timestamptz NOT NULL,  -- planned_at and the jitter
-    fate       text NOT NULL CHECK (fate IN ('ran', 'missed', 'disabled', 'paused', 'overlap', 'refused')),
+    fate       text NOT NULL CHECK (fate IN ('ran', 'missed', 'disabled', 'observed', 'paused', 'overlap', 'refused')),
     why        text NOT NULL DEFAULT '',
     by         text NOT NULL,
     commit     text NOT NULL,         -- of the policy that said so

@@ -17,6 +17,15 @@ FROM sites ORDER BY sites.name;
 -- name: case_counts
 SELECT kind, outcome, count(*) AS count FROM cases GROUP BY kind, outcome;
 
+-- name: schedules
+SELECT name, extract(epoch FROM next_at)::float AS next,
+       (SELECT extract(epoch FROM max(planned_at))::float FROM schedule_runs
+        WHERE schedule_runs.name = schedules.name AND fate = 'ran') AS ran,
+       (SELECT jsonb_object_agg(fate, count) FROM (
+            SELECT fate, count(*) AS count FROM schedule_runs WHERE schedule_runs.name = schedules.name GROUP BY fate
+        ) AS counted) AS fates
+FROM schedules ORDER BY name;
+
 -- name: totals
 SELECT (SELECT count(*) FROM proposal_slots WHERE freed_at IS NULL) AS slots,
        (SELECT count(*) FROM locks) AS locks;

@@ -49,7 +49,3 @@ SELECT number, name AS schedule, planned_at, due_at, filed_at, fate, why, by, co
 FROM schedule_runs
 WHERE (%(name)s::text IS NULL OR name = %(name)s) AND (%(before)s::bigint IS NULL OR number < %(before)s)
 ORDER BY number DESC LIMIT %(limit)s;
-
--- name: counts
-SELECT name, fate, count(*) AS count, extract(epoch FROM max(planned_at))::float AS last
-FROM schedule_runs WHERE name IN (SELECT name FROM schedules) GROUP BY name, fate;
