@@ -53,7 +53,8 @@ def metrics_page() -> str:
     counts = {"steps": {"triaged": 1}, "planner": planner, "embedder_up": 1}
     worker = {"name": "w", "roles": "plan", "silent_seconds": 1, "metrics": counts}
     case = {"kind": "closed", "outcome": "fixed", "count": 1}
-    page = metrics.render(Snapshot(cases=[case], workers=[worker], slots=0, locks=0)).decode()
+    schedule = {"name": "s", "ran": 1, "next": 1, "fates": {"ran": 1}}
+    page = metrics.render(Snapshot(cases=[case], workers=[worker], slots=0, locks=0, schedules=[schedule])).decode()
     rows = []
     for family in text_string_to_metric_families(page):
         if family.name.endswith("_created"):
