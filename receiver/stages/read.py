@@ -41,6 +41,7 @@ async def read(case: Vetted, *, grounds: Grounds, runner: Runner, locks: Locks, 
         await locks.free(run)
         return _ended(case, begun[1] or await _unknown(begun[0], grounds), ())
     if await grounds.ledger.now() >= case.runfile.expires_at:
+        await locks.free(run)  # its place in the queue, too
         why = f"nothing could begin it before {case.runfile.expires_at:%Y-%m-%d %H:%M} UTC"
         return case.end(Outcome.EXPIRED, why, reason="in_time")
     revision = await grounds.repo.revision(case.revision)
