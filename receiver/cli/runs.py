@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from receiver.cli.command import clean, command, field, group, line, run_async, show, table
+from receiver.cli.command import clean, command, field, group, line, run_async, say, show, table
 from receiver.cli.open import office, store
-from receiver.errors import Refused
+from receiver.errors import Refused, Retry
+
+if TYPE_CHECKING:
+    from receiver.ports import Lines
 
 Id = Annotated[str, typer.Argument(metavar="RUN", help="Id of the run, as its case and its run file show it.")]
 _PAGE = 1000
@@ -29,10 +32,17 @@ def register(app: typer.Typer) -> None:
     @command(runs, "logs")
     def logs(
         run: Id,
-        follow: Annotated[bool, typer.Option("--follow", "-f", help="Until the run has ended.")] = False,
+        follow: Annotated[
+            bool, typer.Option("--follow", "-f", help="Until the run has ended, also of one that still waits.")
+        ] = False,
+        host: Annotated[str, typer.Option("--host", help="Only lines of this host.")] = "",
+        kind: Annotated[list[str] | None, typer.Option("--kind", help="Only lines of this kind: failed, …")] = None,
+        word: Annotated[str, typer.Option("--word", help="Only lines with this word.")] = "",
     ) -> None:
         """The events of a run, oldest first; with --json one object a line."""
-        run_async(_logs(run, follow))
+        from receiver.ports import Lines
+
+        run_async(_logs(run, follow, Lines(host=host, kinds=tuple(kind or ()), word=word)))
 
     @command(runs, "cancel")
     def cancel(run: Id) -> None:
@@ -46,21 +56,54 @@ async def _show(run: str) -> None:
     show(found, lambda: _print(found))
 
 
-async def _logs(run: str, follow: bool) -> None:
+async def _logs(run: str, follow: bool, of: Lines) -> None:
+    """Once, or until the run has ended; a dry run's log is followed by that of the run itself."""
+    said = ""
     async with store() as opened:
-        await _run(opened.archive, run)
-        after = -1
+        attempt, after = "", -1
         while True:
-            found = await _run(opened.archive, run)
-            events = await opened.archive.run_log(run, after=after, limit=_PAGE)
+            try:
+                waits = await _waits_for(opened.archive, run)
+                newest = await opened.archive.run_log(run, limit=1)
+                if newest and newest[0]["attempt"] != attempt:
+                    attempt, after = newest[0]["attempt"], -1
+                one = of.model_copy(update={"attempt": attempt})
+                events = await opened.archive.run_log(run, after=after, limit=_PAGE, of=one)
+            except Retry as error:
+                if not follow:
+                    raise
+                said = _say_once(f"{error.message}; trying again", said)
+                await asyncio.sleep(_FOLLOW_SECONDS)
+                continue
             for event in events:
                 after = max(after, int(event["seq"]))
                 show(event, lambda event=event: _print_event(event))  # type: ignore[misc]
             if events:
                 continue
-            if not follow or found.get("ended_at") or (found.get("status") not in (None, "running")):
+            if waits is not None and (follow or not attempt):
+                said = _say_once(waits, said)
+            if not follow or waits is None:
                 return
             await asyncio.sleep(_FOLLOW_SECONDS)
+
+
+def _say_once(text: str, said: str) -> str:
+    if text and text != said:
+        say(text)
+    return text
+
+
+async def _waits_for(archive: Any, run: str) -> str | None:
+    """What is still to come, in words; None when nothing is. Asked before the lines are read: what ended has them."""
+    case = await archive.run_case(run)
+    found = await archive.run(run)
+    if case is None and found is None:
+        raise Refused(f"looking for run {run!r}: there is none", next_step="gitmedic case list", reason="unknown_run")
+    if case is None or not case["is_open"] or (found and found["mode"] == "run" and found["ended_at"]):
+        return None
+    if found is not None and found["ended_at"] is None:
+        return ""
+    return f"case {case['id']} is {case['state']}" + (f": {clean(case['waiting'])}" if case["waiting"] else "")
 
 
 async def _cancel(run: str) -> None:

@@ -71,17 +71,31 @@ class Archive(Protocol):
         """One row per thing that had a case: how many are open, the last one, when its facts were taken."""
 
 
+class Lines(Record):
+    """Which lines of a log: all, or those of a host, of some kinds, with a word in them."""
+
+    attempt: str = ""  #: of this attempt, also when a later one was begun meanwhile; empty: of the latest
+    host: str = ""
+    kinds: tuple[str, ...] = ()
+    word: str = ""
+
+
 class Logs(Protocol):
     """What runs wrote, in the one JSON shape."""
 
     async def run(self, id: str) -> dict[str, Any] | None:
         """A run by run id: status, stats, attempts."""
 
-    async def run_log(self, id: str, *, after: int = -1, limit: int = 1000, tail: bool = False) -> list[dict[str, Any]]:
+    async def run_log(
+        self, id: str, *, after: int = -1, limit: int = 1000, tail: bool = False, of: Lines | None = None
+    ) -> list[dict[str, Any]]:
         """Events of the run's latest attempt with a number above `after`; with `tail` the last ones."""
 
     async def run_tally(self, id: str) -> list[dict[str, Any]]:
         """Counts of the latest attempt by host and kind of event."""
+
+    async def run_case(self, id: str) -> dict[str, Any] | None:
+        """The case of a run, also of one that was never begun: id, state, waiting, outcome, is_open."""
 
 
 class Timetables(Protocol):

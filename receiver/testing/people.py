@@ -13,7 +13,7 @@ from receiver.domain.delivery import Delivery
 from receiver.domain.view import case_view, run_view
 from receiver.errors import Refused
 from receiver.identity import new_id
-from receiver.ports import Clock, Event, Page, Post, Receipt, Token
+from receiver.ports import Clock, Event, Lines, Page, Post, Receipt, Token
 from receiver.testing.store import FakeCases, FakeRuns, Row
 
 
@@ -199,13 +199,37 @@ class FakeLogs:
         attempts = [one for one in self.attempts() if one["run"] == id]
         return run_view(attempts) if attempts else None
 
-    async def run_log(self, id: str, *, after: int = -1, limit: int = 1000, tail: bool = False) -> list[dict[str, Any]]:
-        """Of the latest attempt."""
-        found = [(key, one["events"]) for key, one in self._runs.attempts.items() if one["run"] == id]
+    async def run_log(
+        self, id: str, *, after: int = -1, limit: int = 1000, tail: bool = False, of: Lines | None = None
+    ) -> list[dict[str, Any]]:
+        """Of the latest attempt, or the one that is asked for."""
+        chosen = of or Lines()
+        found = [
+            (key, one["events"])
+            for key, one in self._runs.attempts.items()
+            if one["run"] == id and chosen.attempt in ("", key)
+        ]
         key, all_events = found[-1] if found else ("", [])
-        events = [{"attempt": key, **event.model_dump()} for event in all_events if event.seq > after]
+        events = [
+            {"attempt": key, **event.model_dump()}
+            for event in all_events
+            if event.seq > after
+            and chosen.host in ("", event.host)
+            and (not chosen.kinds or event.kind in chosen.kinds)
+            and chosen.word.lower() in f"{event.task} {event.text} {event.diff}".lower()
+        ]
         events = sorted(events, key=lambda event: int(event["seq"]))
         return events[-limit:] if tail else events[:limit]
+
+    async def run_case(self, id: str) -> dict[str, Any] | None:
+        """Of the rows under the fake runs."""
+        for row in self._runs.cases.rows.values():
+            runfile = getattr(row.case, "runfile", None)
+            if runfile is not None and runfile.run == id:
+                outcome = getattr(row.case, "outcome", None)
+                return {"id": row.case.id, "state": row.case.kind, "waiting": row.waiting,
+                        "outcome": outcome and str(outcome), "is_open": row.closed_at is None}  # fmt: skip
+        return None
 
     async def run_tally(self, id: str) -> list[dict[str, Any]]:
         """Of the latest attempt."""

@@ -293,7 +293,7 @@ class FakeRuns:
     """The Runs, Steps and Clearances ports."""
 
     def __init__(self, cases: FakeCases) -> None:
-        self._cases = cases
+        self.cases = self._cases = cases
         self.attempts: dict[str, dict[str, Any]] = {}
         self.asked: dict[str, str] = {}
         self.answers: dict[str, Clearance] = {}

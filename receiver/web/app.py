@@ -17,11 +17,12 @@ from starlette.exceptions import HTTPException
 
 from receiver.errors import Broken, Conflict, GitmedicError, Invalid, Refused, Retry
 from receiver.web.access import Guarded
+from receiver.web.api import logs as api_logs
 from receiver.web.api import routes as api
 from receiver.web.api import schedules as api_schedules
 from receiver.web.api.described import Described
 from receiver.web.hooks import alertmanager, forge
-from receiver.web.pages import case, catalog, demo, docs, entry, hosts, lists, schedules, settings, start
+from receiver.web.pages import case, catalog, demo, docs, entry, hosts, lists, run, schedules, settings, start
 from receiver.web.pages.render import error_page
 from receiver.web.parts import Parts, trace_of
 
@@ -60,9 +61,10 @@ def create_app(parts: Parts) -> FastAPI:
     app.include_router(alertmanager.routes(parts))
     app.include_router(forge.routes(parts))
     app.include_router(api.routes(parts))
+    app.include_router(api_logs.routes(parts))
     app.include_router(api_schedules.routes(parts))
     app.state.parts = parts
-    for pages in (entry, lists, case, catalog, hosts, schedules, settings, start, demo, docs):
+    for pages in (entry, lists, case, run, catalog, hosts, schedules, settings, start, demo, docs):
         app.include_router(pages.routes(parts))
     app.mount("/static", StaticFiles(directory=Path(str(files("receiver.web") / "static"))))
     _health(app, parts)

@@ -17,7 +17,7 @@ from receiver.domain.case import Case, read_case
 from receiver.domain.view import case_view, run_view
 from receiver.errors import Refused
 from receiver.identity import usual_id
-from receiver.ports import Page
+from receiver.ports import Lines, Page
 
 SQL = load("archive")
 CASE_FILTERS = ("state", "outcome", "alertname", "entity", "playbook", "source", "needs")
@@ -96,10 +96,23 @@ class PostgresArchive:
         rows = await self._rows("run", id=usual_id(id)) if usual_id(id) else []
         return run_view(rows) if rows else None
 
-    async def run_log(self, id: str, *, after: int = -1, limit: int = 1000, tail: bool = False) -> list[dict[str, Any]]:
+    async def run_log(
+        self, id: str, *, after: int = -1, limit: int = 1000, tail: bool = False, of: Lines | None = None
+    ) -> list[dict[str, Any]]:
         """Events of the run's latest attempt with a number above `after`; with `tail` the last ones."""
-        name = "run_log_tail" if tail else "run_log"
-        return await self._rows(name, id=usual_id(id), after=after, limit=min(limit, 10_000)) if usual_id(id) else []
+        chosen = of or Lines()
+        attempt = usual_id(chosen.attempt) if chosen.attempt else None
+        if not usual_id(id) or (chosen.attempt and not attempt):
+            return []
+        return await self._rows(
+            "run_log_tail" if tail else "run_log", id=usual_id(id), after=after, limit=min(limit, 10_000),
+            attempt=attempt, host=_text(chosen.host), kinds=list(chosen.kinds) or None, word=_text(chosen.word),
+        )  # fmt: skip
+
+    async def run_case(self, id: str) -> dict[str, Any] | None:
+        """The case of a run, also of one that was never begun."""
+        rows = await self._rows("run_case", id=usual_id(id)) if usual_id(id) else []
+        return rows[0] if rows else None
 
     async def run_tally(self, id: str) -> list[dict[str, Any]]:
         """Counts of the latest attempt by host and kind of event."""
@@ -112,6 +125,11 @@ class PostgresArchive:
                 await cursor.execute(SQL[name], values)
                 rows: list[dict[str, Any]] = await cursor.fetchall()
                 return rows
+
+
+def _text(said: str) -> str | None:
+    """What the database can compare; nothing was asked for: None."""
+    return said.replace("\x00", "\ufffd") or None
 
 
 def _values(name: str, filters: dict[str, str], known: tuple[str, ...]) -> dict[str, str | None]:

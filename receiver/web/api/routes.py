@@ -11,7 +11,7 @@ from typing import Any
 
 from fastapi import APIRouter, Body, Request
 from fastapi.encoders import jsonable_encoder
-from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from receiver.domain.text import plain
 from receiver.errors import Refused
@@ -185,25 +185,6 @@ def _runs(router: APIRouter, parts: Parts) -> None:
         if found is None:
             raise Refused(f"no run {id[:60]!r}", reason="unknown_run")
         return _json(found)
-
-    @router.get(
-        "/runs/{id}/log", response_model=None,
-        **described("Runs", "`items` and `next`; as text a file", scopes=READS,
-                    asks={"after": "number of the last line that is known", "format": "`text` for a download"}),
-    )  # fmt: skip
-    async def log(request: Request, id: RunId) -> JSONResponse | PlainTextResponse:
-        """Events of the latest attempt; as text when asked for, as a download."""
-        await needs_reader(request, parts)
-        after = number(request.query_params.get("after", ""), -1)
-        rows = await parts.logs.run_log(id, after=after, limit=10_000)
-        if "text/plain" in request.headers.get("accept", "") or request.query_params.get("format") == "text":
-            while rows and (following := await parts.logs.run_log(id, after=rows[-1]["seq"], limit=10_000)):
-                rows += following
-            lines = [" ".join(filter(None, (r["kind"], r["host"], r["task"], r["text"]))) for r in rows]
-            name = "".join(c for c in id if c.isalnum() or c == "-")[:40]
-            headers = {"Content-Disposition": f'attachment; filename="run-{name}.log"'}
-            return PlainTextResponse("\n".join(lines) + "\n", headers=headers)
-        return _json({"items": rows, "next": str(rows[-1]["seq"]) if rows else None})
 
     @router.post("/runs/{id}/cancel", **described("Runs", "it was asked", scopes=DISPATCHES, status=202))
     async def cancel(request: Request, id: RunId) -> JSONResponse:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
@@ -24,6 +23,7 @@ from receiver.web.pages.live import END, message, piece, stream
 from receiver.web.pages.render import fragment, page
 from receiver.web.pages.story import natures, rail, tally
 from receiver.web.parts import Parts
+from receiver.web.since import Since
 
 #: in the order of the page; each has a template of its own in `templates/case/`
 ABOVE = ("head", "decide", "proof", "run")
@@ -36,27 +36,7 @@ _MOVING = ("received", "triaged", "investigated", "planned", "vetted", "rehearse
 _DECIDED = ("proposal.approved", "proposal.rejected")
 #: of a log on its case's page: how it ended is at its end, all of it is a link away
 LOG_LINES = 500
-_PAGE_LINES = 2000
 _LOG_PIECE = 500
-_MOST_DIGITS = 19
-
-
-@dataclass(frozen=True)
-class Since:
-    """How far a log was shown: the attempt and the number of its last line."""
-
-    attempt: str = ""
-    seq: int = -1
-
-    def __str__(self) -> str:
-        return f"{self.attempt}.{self.seq}"
-
-    @classmethod
-    def read(cls, text: str) -> Since:
-        """As a browser gives it back; nonsense is the beginning."""
-        attempt, _, seq = text.rpartition(".")
-        is_number = seq.isascii() and seq.isdigit() and len(seq) < _MOST_DIGITS
-        return cls(attempt, int(seq)) if attempt and is_number else cls()
 
 
 def routes(parts: Parts) -> APIRouter:
@@ -89,18 +69,6 @@ def _shown(router: APIRouter, parts: Parts) -> None:
         await _found(parts, id)
         last = request.headers.get("last-event-id") or since
         return stream(_feed(request, parts, id, Since.read(last), seen))
-
-    @router.get("/runs/{id}")
-    async def run(request: Request, id: str, after: str = "") -> Response:
-        """The whole log of a run, page by page."""
-        await needs_viewer(request, parts)
-        found = await parts.logs.run(id)
-        if found is None:
-            raise Refused(f"no run {id[:60]!r}", next_step="look at the list of cases", reason="unknown_run")
-        begun = Since.read(f"x.{after}").seq
-        rows = await parts.logs.run_log(id, after=begun, limit=_PAGE_LINES + 1)
-        more = rows[_PAGE_LINES - 1]["seq"] if len(rows) > _PAGE_LINES else None
-        return page(request, "run.html", here="cases", run=found, log=rows[:_PAGE_LINES], more=more, begun=begun)
 
     @router.get("/proposals/{number}")
     async def proposal(request: Request, number: int) -> Response:

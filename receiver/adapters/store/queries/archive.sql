@@ -32,17 +32,33 @@ SELECT id::text AS id, run::text AS run, case_id::text AS case_id, mode, begun_a
 FROM attempts WHERE run = %(id)s ORDER BY begun_at;
 
 -- name: run_log
+-- Of one attempt of this run: the one that is asked for, else the latest.
 SELECT attempt_id::text AS attempt, seq, at, kind, host, task, text, diff FROM run_events
-WHERE attempt_id = (SELECT id FROM attempts WHERE run = %(id)s ORDER BY begun_at DESC LIMIT 1) AND seq > %(after)s
+WHERE attempt_id = (SELECT id FROM attempts
+                    WHERE run = %(id)s AND (%(attempt)s::uuid IS NULL OR id = %(attempt)s)
+                    ORDER BY begun_at DESC LIMIT 1)
+  AND seq > %(after)s
+  AND (%(host)s::text IS NULL OR host = %(host)s)
+  AND (%(kinds)s::text[] IS NULL OR kind = ANY (%(kinds)s))
+  AND (%(word)s::text IS NULL OR strpos(lower(task || ' ' || text || ' ' || diff), lower(%(word)s)) > 0)
 ORDER BY seq LIMIT %(limit)s;
 
 -- name: run_log_tail
 SELECT * FROM (
     SELECT attempt_id::text AS attempt, seq, at, kind, host, task, text, diff FROM run_events
-    WHERE attempt_id = (SELECT id FROM attempts WHERE run = %(id)s ORDER BY begun_at DESC LIMIT 1)
+    WHERE attempt_id = (SELECT id FROM attempts
+                        WHERE run = %(id)s AND (%(attempt)s::uuid IS NULL OR id = %(attempt)s)
+                        ORDER BY begun_at DESC LIMIT 1)
       AND seq > %(after)s
+      AND (%(host)s::text IS NULL OR host = %(host)s)
+      AND (%(kinds)s::text[] IS NULL OR kind = ANY (%(kinds)s))
+      AND (%(word)s::text IS NULL OR strpos(lower(task || ' ' || text || ' ' || diff), lower(%(word)s)) > 0)
     ORDER BY seq DESC LIMIT %(limit)s
 ) AS last ORDER BY seq;
+
+-- name: run_case
+SELECT id::text AS id, kind AS state, waiting, outcome, is_open FROM cases
+WHERE run = %(id)s OR id IN (SELECT case_id FROM attempts WHERE run = %(id)s) LIMIT 1;
 
 -- name: run_tally
 SELECT host, kind, count(*) AS number FROM run_events
