@@ -186,7 +186,7 @@ class Settings(BaseSettings):
         if not place:
             return self
         one, path = self.places[place], self.data_dir / "places" / f"{place}.git"
-        repo = self.repo.model_copy(update={"path": path, "base": one.base, "prefix": one.prefix})
+        repo = self.repo.model_copy(update={"path": path, "base": one.base, "prefix": one.prefix, "url": one.url})
         return self.model_copy(update={"repo": repo, "forge": one.forge})
 
     def without_credentials(self) -> Settings:

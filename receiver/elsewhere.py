@@ -32,6 +32,9 @@ class PlaceSettings(BaseModel):
     prefix: Annotated[str, Field(pattern=FOLDER, max_length=100)] = Field(
         "", description="the folder of it in which run files lie; empty: its root"
     )
+    url: str = Field(
+        "", description="where an executor on another machine fetches it, as `repo.url`; when no forge has it"
+    )
     forge: ForgeSettings = Field(
         ForgeSettings(),
         description="where its pull requests are reviewed, as `[forge]`; `gitmedic forge connect --place`",

@@ -162,6 +162,7 @@ async def open_places(
         others, repos = {}, []
         for name in settings.places:
             try:
+                _check_reached(settings, name)
                 realm = realm_of(settings.forge, settings.places, name)
                 others[name], repo = await _open(settings.at(name), pool, name, realm, stack)
                 repos.append(repo)
@@ -178,15 +179,26 @@ async def _open(
     dialect = remote_of(settings, realm)
     if dialect is not None:
         stack.push_async_callback(dialect.aclose)
+    upstream = await asyncio.to_thread(upstream_of, settings, dialect)
     await asyncio.to_thread(make_repository, settings, name)
-    upstream = ForgeGit(settings.forge, dialect) if dialect is not None else None
     repo = RunRepository(settings.repo, upstream)
     stack.push_async_callback(repo.close)
     return _place(settings, pool, repo, dialect, name, realm), repo
 
 
+def _check_reached(settings: Settings, name: str) -> None:
+    """On an executor's machine, one that lies on the planner's is fetched from there or not known at all."""
+    place = settings.places[name]
+    if settings.repo.url and not place.forge.is_remote and not place.url:
+        raise Refused(
+            f"opening place {name!r}: it lies on the planner's machine, and places.{name}.url is empty",
+            next_step=f"set places.{name}.url to where this machine fetches it, beside repo.url",
+            reason="place",
+        )
+
+
 def make_repository(settings: Settings, name: str) -> None:
-    """A place's repository on this machine: a mirror of the forge's, or one of our own with nothing in it."""
+    """Where there is none on this machine: a mirror of the forge's, or one of our own with nothing in it."""
     path = settings.repo.path
     if path.exists():
         return

@@ -263,7 +263,8 @@ class Rounds:
             self._next = time.monotonic() + max(self._poll_seconds, _REFUSED_SECONDS)
             if error.message != self._said:
                 self._said = error.message
-                await self._watch.notifier.tell("the forge needs you", f"{error.message} ({error.next_step})")
+                whose = f" of place {self._watch.place!r}" if self._watch.place else ""
+                await self._watch.notifier.tell(f"the forge{whose} needs you", f"{error.message} ({error.next_step})")
 
     async def _is_due(self) -> bool:
         if self._heard is None:

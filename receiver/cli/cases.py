@@ -253,7 +253,8 @@ def _print(case: dict[str, Any]) -> None:
         _print_decision(plan, case.get("attempts") or ())
     _print_similar(case)
     if proposal:
-        field("proposal", f"{proposal.get('url')} ({proposal.get('state', '')})")
+        place = f" in place {proposal['place']}" if proposal.get("place") else ""
+        field("proposal", f"{proposal.get('url')} ({proposal.get('state', '')}){place}")
     if run:
         field("run", f"{run.get('id')} {run.get('status') or ''}")
     if verified:

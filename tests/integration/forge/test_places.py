@@ -20,7 +20,7 @@ from receiver.domain.forge import Account, Opening, PullRequest
 from receiver.domain.policyfile import read_policy
 from receiver.domain.quorum import person_of
 from receiver.errors import Conflict, Refused
-from receiver.forges import make_repository, open_places
+from receiver.forges import make_repository, open_places, upstream_of
 from receiver.identity import new_id
 from receiver.places import Place, Places
 from tests.contract.places import ELSEWHERE, settings_of
@@ -98,6 +98,35 @@ async def test_a_place_that_was_never_connected_stops_no_other(
         assert not attic.is_open and not (tmp_path / "places" / "attic.git").exists()
         with pytest.raises(Refused, match=r"forge\.repository is not set"):
             await attic.forge.read(1)
+
+
+async def test_an_executor_elsewhere_fetches_a_place_and_claims_there(
+    two: Places, tmp_path: Path, bare: Path, pool: AsyncConnectionPool[Any]
+) -> None:
+    """The same settings as the planner's, with where the two repositories lie."""
+    (far := tmp_path / "far").mkdir()
+    place = f"{LAB}url = 'file://{tmp_path}/places/lab.git'\n"
+    lab, run = two.named("lab"), new_id()
+    pull = await opened(lab, run)
+    merged = await lab.review.approve_and_merge(pull.number, pull.head_sha, "ada", "session")
+    text = f"[repo]\nurl = 'file://{bare}'\n"
+    for more, is_open in ((LAB, False), (place, True)):
+        (far / "gitmedic.toml").write_text(text + more)
+        found = load(far, environment={})
+        assert (found.repo.path, found.at("lab").repo.path) == (far / "ops.git", far / "places" / "lab.git")
+
+        async def adopted() -> str:
+            return "0" * 40
+
+        ops = OpsRepository(found.repo, adopted, upstream_of(found, None))
+        async with open_places(found, pool, ops, None) as (places, _):
+            there = places.named("lab")
+            assert (there.is_open, (far / "places").exists()) == (is_open, is_open)
+            if is_open:
+                assert await there.branches.claim(run, "far", "n" * 32)
+                assert (await there.forge.read(pull.number)).merge_sha == merged.merge_sha
+        await ops.close()
+    assert not await lab.branches.claim(run, "near", "m" * 32)
 
 
 async def test_two_forges_with_the_same_numbers_share_no_row(tmp_path: Path, pool: AsyncConnectionPool[Any]) -> None:

@@ -37,6 +37,18 @@ async def test_the_base_branch_and_nothing_else_is_fetched(mirror: OpsRepository
     assert set((await mirror.revision(landed)).inventory.hosts) == {"db1"}
 
 
+async def test_a_revision_that_another_machine_adopted_is_fetched_when_it_is_asked_for(
+    mirror: OpsRepository, forge: Forge
+):
+    landed = forge.land({"inventory/hosts.yml": b"all: {hosts: {db1: {}}}\n"})
+    assert set((await mirror.revision(landed)).inventory.hosts) == {"db1"}
+    seen = len(forge.faults.requests())
+    await mirror.revision(landed)
+    assert len(forge.faults.requests()) == seen
+    with pytest.raises(Refused):
+        await mirror.revision("f" * 40)
+
+
 async def test_the_one_request_carries_the_token_at_once(mirror: OpsRepository, forge: Forge):
     await mirror.fetch()
     seen = forge.faults.requests()
