@@ -24,7 +24,8 @@ import yaml
 from receiver.adapters.repo.creation import clone_work_tree, create_ops_repository
 from receiver.adapters.repo.git import OpsRepository
 from receiver.adapters.store.embedded import EmbeddedPostgres, dsn_of, explained
-from receiver.adapters.store.migrate import migrate
+from receiver.adapters.store.migrate import migrate, migrations
+from receiver.adapters.store.narrow import create as create_roles
 from receiver.config import FILE, Settings
 from receiver.domain.collection import LOCK, read_collections
 from receiver.domain.inventory import read_inventory
@@ -190,11 +191,17 @@ async def adopt(settings: Settings, dsn: str) -> str:
 @asynccontextmanager
 async def database(settings: Settings) -> AsyncIterator[str]:
     """The connection string of a migrated database; the built-in one is started when nobody runs it."""
+    async with _as_it_is(settings) as dsn:
+        await _migrated(dsn)
+        yield dsn
+
+
+@asynccontextmanager
+async def _as_it_is(settings: Settings) -> AsyncIterator[str]:
     url = settings.database.url.get_secret_value()
     with explained(settings.data_dir):
         prepare(settings.data_dir)
     if url:
-        await _migrated(url)
         yield url
         return
     async with _moment(settings.data_dir):
@@ -204,12 +211,37 @@ async def database(settings: Settings) -> AsyncIterator[str]:
                 await _answers(settings)
             else:
                 await postgres.start()
-            server = EmbeddedPostgres(settings.data_dir)
-            await _migrated(server.dsn())
-            yield server.dsn()
+            yield EmbeddedPostgres(settings.data_dir).dsn()
         finally:
             if postgres is not None:
                 await postgres.stop()
+
+
+async def upgrade(settings: Settings) -> list[str]:
+    """Apply the migrations that the database of these settings lacks; their names."""
+    before: set[str] = set()
+    async with _as_it_is(settings) as dsn:
+        async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
+            with contextlib.suppress(psycopg.errors.UndefinedTable):
+                rows = await (await connection.execute("SELECT name FROM schema_migrations")).fetchall()
+                before = {name for (name,) in rows}
+        await _migrated(dsn)
+    return sorted(set(migrations()) - before)
+
+
+async def database_roles(settings: Settings, folder: Path) -> list[Path]:
+    """Make the database roles, or give them their rights anew; the files with new passwords."""
+    made = []
+    async with _as_it_is(settings) as dsn:
+        await _migrated(dsn)
+        async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
+            for name, password in (await create_roles(connection)).items():
+                file = folder / f"{name}.password"
+                file.unlink(missing_ok=True)
+                with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
+                    stream.write(password + "\n")
+                made.append(file)
+    return made
 
 
 def instance_id(data_dir: Path) -> str:

@@ -10,6 +10,7 @@ from receiver.cli import (
     alerts,
     cases,
     catalog,
+    database,
     decide,
     doctor,
     eval,
@@ -39,7 +40,7 @@ setup.register(app)
 if importlib.util.find_spec("receiver.cli.demo"):
     importlib.import_module("receiver.cli.demo").register(app)
 for part in (
-    up, doctor, cases, decide, plan, eval, runs, hosts, catalog, revision, forge, alerts, locks, memory, reference,
-    schedules, tokens, version,
+    up, doctor, database, cases, decide, plan, eval, runs, hosts, catalog, revision, forge, alerts, locks, memory,
+    reference, schedules, tokens, version,
 ):  # fmt: skip
     part.register(app)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from datetime import datetime
 from typing import Any
 
@@ -67,10 +68,17 @@ class PostgresCases:
         return await self._one("holds", id=lease.case.id, fence=lease.fence) is not None
 
     async def save(self, lease: Lease, case: Case, events: Sequence[Event], *, role: Role) -> None:
-        """Store the next kind with its events, in one statement."""
-        written = await self._one("save", fence=lease.fence, **row_of(case, events, role=role))
-        if written is None:
-            raise Conflict(f"saving case {case.id} as {case.kind}: its lease was lost")
+        """Store the next kind with its events, in one commit."""
+        values = row_of(case, events, role=role) | {"fence": lease.fence}
+        with translated("save of a case"):
+            async with self._pool.connection() as connection, AsyncExitStack() as commit:
+                if values["comes_again"]:
+                    await commit.enter_async_context(connection.transaction())
+                written = await (await connection.execute(SQL["save"], values)).fetchone()
+                if written is None:
+                    raise Conflict(f"saving case {case.id} as {case.kind}: its lease was lost")
+                if values["comes_again"]:
+                    await connection.execute(SQL["again"], values)
 
     async def put_off(self, lease: Lease, *, at: datetime | None, after_seconds: float, why: str) -> bool:
         """Leave the case as it is, due later. A lost lease is no matter: somebody else has it."""

@@ -14,6 +14,7 @@ from typing import Any
 import psycopg
 from psycopg_pool import AsyncConnectionPool
 
+from receiver.adapters.store.narrow import grant_again
 from receiver.adapters.store.pool import translated
 from receiver.errors import Refused
 
@@ -78,6 +79,8 @@ async def migrate(dsn: str) -> list[str]:
                         (name, _digest(wanted[name])),
                     )
                 applied.append(name)
+            if applied:
+                await grant_again(connection)
             return applied
         finally:
             await connection.execute(_UNLOCK)

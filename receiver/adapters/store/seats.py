@@ -93,7 +93,6 @@ class Seat:
         with translated("noting a sign of life"):
             async with self.pool.connection() as connection:
                 row = await (await connection.execute(SQL["beat"], values)).fetchone()
-                await connection.execute(SQL["forget_silent"])
                 found = None if row else await _found(connection, self.who.name)
         if row is None:
             now_has = f"process {found['pid']} on {found['host']} has it" if found else "nobody has it"

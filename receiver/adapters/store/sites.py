@@ -33,7 +33,7 @@ class PostgresSites:
         with translated("looking after the sites"):
             async with self._pool.connection() as connection, connection.transaction():
                 cursor = connection.cursor(row_factory=dict_row)
-                for name in ("forget", "look"):
+                for name in ("forget_silent", "forget", "look"):
                     await cursor.execute(SQL[name], values)
                 await cursor.execute(SQL["news"], values)
                 news = sorted((Outage(**row) for row in await cursor.fetchall()), key=lambda one: one.site)

@@ -48,19 +48,18 @@ WITH saved AS (
         closed_at = CASE WHEN %(is_open)s THEN NULL ELSE now() END,
         events = events + jsonb_array_length(%(events)s)
     WHERE id = %(id)s AND fence = %(fence)s
-    RETURNING id, source, fingerprint, events - jsonb_array_length(%(events)s) AS before
-),
-again AS (
-    -- what was never decided on its merits is looked at afresh while it still fires
-    UPDATE alerts SET case_id = NULL, why = NULL FROM saved
-    WHERE %(comes_again)s AND alerts.resolved_at IS NULL
-      AND alerts.id = (SELECT max(a.id) FROM alerts a
-                       WHERE a.source = saved.source AND a.fingerprint = saved.fingerprint)
+    RETURNING id, events - jsonb_array_length(%(events)s) AS before
 )
 INSERT INTO case_events (case_id, seq, kind, actor, text, data)
 SELECT saved.id, saved.before + given.number, event->>'kind', event->>'actor', event->>'text', event->'data'
 FROM saved, jsonb_array_elements(%(events)s) WITH ORDINALITY AS given (event, number)
 RETURNING seq;
+
+-- name: again
+-- What was never decided on its merits is looked at afresh while it still fires.
+UPDATE alerts SET case_id = NULL, why = NULL FROM cases
+WHERE cases.id = %(id)s AND alerts.resolved_at IS NULL
+  AND alerts.id = (SELECT max(a.id) FROM alerts a WHERE a.source = cases.source AND a.fingerprint = cases.fingerprint);
 
 -- name: put_off
 -- Waiting changes nothing but the due time; a new reason becomes an event, the same one again does not.

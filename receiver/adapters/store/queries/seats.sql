@@ -31,9 +31,6 @@ RETURNING (SELECT max(schema_migrations.name) FROM schema_migrations) AS schema;
 -- name: leave
 UPDATE workers SET ended_at = now() WHERE name = %(name)s AND fence = %(fence)s AND ended_at IS NULL;
 
--- name: forget_silent
-DELETE FROM workers WHERE alive_at < now() - interval '7 days';
-
 -- name: found
 SELECT name, roles, sites, version, host, pid, ended_at, extract(epoch FROM now() - alive_at)::float AS silent_seconds
 FROM workers WHERE name = %(name)s;

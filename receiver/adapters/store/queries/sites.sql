@@ -24,6 +24,9 @@ ON CONFLICT (name) DO UPDATE SET
 DELETE FROM sites WHERE name <> ALL (%(names)s::text[])
   AND NOT EXISTS (SELECT FROM cases WHERE cases.site = sites.name AND role = 'execute' AND due_at IS NOT NULL);
 
+-- name: forget_silent
+DELETE FROM workers WHERE alive_at < now() - interval '7 days';
+
 -- name: news
 -- Outages that nobody was told of, and those that are over: each once, also with two planners.
 UPDATE sites SET told_at = CASE WHEN unserved_since IS NOT NULL THEN now() END
