@@ -10,6 +10,7 @@ import asyncio
 import os
 import signal
 import socket
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppress
 from dataclasses import asdict, replace
@@ -25,6 +26,7 @@ from receiver.adapters.planner.tiers import TieredPlanner
 from receiver.adapters.proof.sources import Sources
 from receiver.adapters.repo.git import OpsRepository
 from receiver.adapters.runner.ansible import AnsibleRunner
+from receiver.adapters.runner.bytecode import compile_missing
 from receiver.adapters.signature.sshsig import SshSignatures
 from receiver.adapters.store.heartbeat import Heartbeats
 from receiver.adapters.store.held import HeldLocks
@@ -329,6 +331,7 @@ class NoRunner:
 def _runner(settings: Settings) -> AnsibleRunner:
     runner = AnsibleRunner(settings.runner, data_dir=settings.data_dir, credentials=settings.credentials)
     runner.clear()
+    threading.Thread(target=compile_missing, daemon=True).start()
     return runner
 
 

@@ -76,6 +76,7 @@ def prepare_venv() -> None:
     digest = hashlib.sha256(lock.read_bytes() + sys.version.encode() + str(ROOT).encode()).hexdigest()
     stamp = VENV / "prepared"
     if stamp.exists() and stamp.read_text() == digest:
+        compile_bytecode([ROOT / "receiver"])  # what was edited since: a run never writes any
         return
     say("making .venv from requirements.lock (some 280 MB, once)")
     shutil.rmtree(VENV, ignore_errors=True)
@@ -95,10 +96,15 @@ def prepare_venv() -> None:
     script.write_text(f"#!{python}\nimport sys\n\nfrom receiver.__main__ import main\n\nsys.exit(main())\n")
     script.chmod(0o755)
     say("compiling bytecode")
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
-    compiled = [python, "-m", "compileall", "-q", "-j", "0", str(site), str(ROOT / "receiver")]
-    subprocess.run(compiled, check=False, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    compile_bytecode([site, ROOT / "receiver"])
     stamp.write_text(digest)
+
+
+def compile_bytecode(folders: list[Path]) -> None:
+    """Of what has none yet, or an old one."""
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
+    compiled = [str(VENV / "bin/python"), "-m", "compileall", "-q", "-j", "0", *map(str, folders)]
+    subprocess.run(compiled, check=False, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def make_venv() -> None:

@@ -231,6 +231,8 @@ def environment(base: Path) -> dict[str, str]:
         "ANSIBLE_INVENTORY_ENABLED": "yaml",
         "ANSIBLE_NOCOLOR": "1",
         "ANSIBLE_HOST_KEY_CHECKING": "True",
+        "ANSIBLE_GATHERING": "explicit",  # facts only where a play asks: half a second a host
+        "ANSIBLE_PIPELINING": "False",  # with it there is no terminal over there, whose hangup ends what runs
         "ANSIBLE_SSH_ARGS": "-o ControlMaster=no",
         "ANSIBLE_LOCALHOST_WARNING": "False",
         "ANSIBLE_INVENTORY_UNPARSED_WARNING": "False",

@@ -141,12 +141,18 @@ def privilege(place: Place) -> bool:
 
 
 def temporary(place: Place) -> bool:
-    """Leave a file in /tmp; where /tmp is the run's own this says so too, and whoever asks must look."""
+    """Leave a file in /tmp.
+
+    Where /tmp is the run's own this works too: whoever asks must look.
+    """
     return _made(Path("/tmp", place["name"]))  # noqa: S108 - the very attempt
 
 
 def daemon(place: Place) -> bool:
-    """Stay: another session, no environment, no parent; whoever asks must look whether it is still there."""
+    """Leave a process behind.
+
+    Another session, no environment, no parent: whoever asks must look whether it is still there.
+    """
     if os.fork() == 0:
         os.setsid()
         if os.fork() == 0:

@@ -162,6 +162,20 @@ def test_the_strongest_rung_that_holds_is_taken_and_the_others_are_explained(tmp
     assert none.rung == "none" and none.words.startswith("none. stops nothing. not netns: ")
 
 
+def test_the_page_says_what_the_attempts_found() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "howto" / "isolation.md").read_text()
+    table = page.split("## What each stops")[1].split("## ")[0]
+    rows = [
+        line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("| ") and "tries" not in line
+    ]
+    said = {name: dict(zip(("netns", "bwrap", "landlock"), words, strict=True)) for name, *words in rows}
+    assert set(said) == {ladder.first_words(name) for name in escape.ATTEMPTS}
+    for name in escape.ATTEMPTS:
+        for rung, word in said[ladder.first_words(name)].items():
+            is_open = name in OPEN.get(rung, set())  # type: ignore[call-overload]
+            assert word == ("not stopped" if is_open else "stopped"), (name, rung)
+
+
 BESIDE = {
     "ansible.cfg": "[defaults]\naction_plugins = ./action_plugins\n",
     "action_plugins/debug.py": "raise SystemExit('in')",
