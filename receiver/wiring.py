@@ -49,6 +49,7 @@ from receiver.domain.outcome import Role
 from receiver.domain.quorum import NAMESPACE
 from receiver.domain.run import Job, RunEvent, Rung, RunResult
 from receiver.elsewhere import routing_of
+from receiver.enlisting import Enlisting
 from receiver.errors import Broken, Refused, Retry
 from receiver.office import Office, Store, SystemClock, open_office
 from receiver.pipeline import Ports
@@ -112,6 +113,7 @@ async def serve(settings: Settings) -> None:
             preview=lambda body, source: previews(settings, office, body, source),
             url=settings.web.url,
             repository=str(settings.repo.path),
+            roster=Enlisting(office),
             playground=FileCards(settings.data_dir) if settings.demo else None,
             new_token=lambda name, actor: store.access.create_token(name, "alerts:write", created_by=actor),
             hosts=settings.web.names,

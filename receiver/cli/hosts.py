@@ -46,6 +46,25 @@ def register(app: typer.Typer) -> None:
         """Believe a host's keys: shows their fingerprints and asks, or compares them with the one given."""
         run_async(_trust(host, fingerprint, lines, replace=replace, yes=yes))
 
+    @command(hosts, "add")
+    def add(
+        host: Annotated[str, typer.Argument(metavar="NAME", help="As the inventory is to call it.")],
+        address: Annotated[str, typer.Option("--address", help="Where it answers; its name when not given.")] = "",
+        user: Annotated[str, typer.Option("--user", help="Who logs in there.")] = "",
+        port: Annotated[int, typer.Option("--port", help="Of SSH.")] = 22,
+        site: Annotated[str, typer.Option("--site", help="Where it stands.")] = "home",
+        jump: Annotated[list[str], typer.Option("--jump", help="By way of this host; again for the next.")] = [],  # noqa: B006
+        match: Annotated[list[str], typer.Option("--match", help="Matchers of alerts that mean it.")] = [],  # noqa: B006
+    ) -> None:
+        """Propose a new host of the inventory. In force once people accepted it."""
+        given = {"address": address, "user": user, "port": port if port != 22 else 0, "site": site}
+        run_async(_add(host, {**given, "jump": jump, "match": match}))
+
+    @command(hosts, "remove")
+    def remove(host: Name) -> None:
+        """Print the patch that takes a host out of the inventory, for `git apply` in the work tree."""
+        run_async(_remove(host))
+
 
 async def _list() -> None:
     from receiver.adapters.runner.hostkeys import known
@@ -89,6 +108,25 @@ async def _trust(name: str, fingerprint: str, lines: Path | None, *, replace: bo
     replaced = [key.fingerprint for key in before if key not in keys] if replace else []
     data = {"schema": 1, "name": name, "address": hostkeys.name_of(host), "keys": shown, "replaced": replaced}
     show(data, lambda: line(f"{name} is known by {', '.join(key.fingerprint for key in keys)}"))
+
+
+async def _add(name: str, said: dict[str, Any]) -> None:
+    from receiver.enlisting import Enlisting
+    from receiver.starter import os_user
+
+    async with office() as opened:
+        made = await Enlisting(opened).add(name, said, actor=f"os:{os_user()}")
+    show(made, lambda: line(f"proposed {name} in {made['path']}: {made['url'] or made['commit']}"))
+    say(f"next: {made['next_step']}, then gitmedic hosts trust {name}")
+
+
+async def _remove(name: str) -> None:
+    from receiver.enlisting import Enlisting
+
+    async with office() as opened:
+        made = await Enlisting(opened).remove(name)
+    show(made, lambda: line(str(made["patch"]).removesuffix("\n")))
+    say(f"next: {made['next_step']}")
 
 
 async def _scanned(inventory: Inventory, host: Hop) -> list[HostKey]:

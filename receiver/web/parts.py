@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -33,6 +33,19 @@ class Playground(Protocol):
 
     async def mend(self, name: str) -> bool:
         """Ask for it to be mended by hand."""
+
+
+class Roster(Protocol):
+    """The hosts of the inventory; changes of it are proposals."""
+
+    async def listed(self) -> list[dict[str, Any]]:
+        """Those in force."""
+
+    async def add(self, name: str, said: Mapping[str, Any], *, actor: str) -> dict[str, Any]:
+        """Propose a new one."""
+
+    async def remove(self, name: str) -> dict[str, Any]:
+        """The patch that takes one out."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +87,7 @@ class Parts:
     url: str = "http://127.0.0.1:8090"  #: as people reach this server
     repository: str = ""  #: where the ops repository lies
     playground: Playground | None = None
+    roster: Roster | None = None
     new_token: Callable[[str, str], Awaitable[str]] | None = None  #: name and actor → secret of an alerts:write token
     hooked: tuple[Hooked, ...] = ()  #: none: no forge elsewhere
     hosts: tuple[str, ...] = ()

@@ -52,6 +52,10 @@ class OpsRepository(RunRepository):
             self._revisions.popitem(last=False)
         return read
 
+    async def inventory_files(self, commit: str) -> dict[str, bytes]:
+        """The files of the inventory at a commit, by path below the content's folder."""
+        return await self._do(revisions.inventory_files, commit)
+
     async def trees(self, commit: str, playbook_path: str) -> Trees:
         """What a run file pins."""
         await self._bring(commit)

@@ -30,6 +30,12 @@ _ENTERS_ROLE = (*_ENTERS, "handlers", "defaults", "meta")
 _DATA = ("templates", "files")
 
 
+def inventory_files(git: Git, commit: str) -> dict[str, bytes]:
+    """The files of the inventory, for a change of it."""
+    entries = objects.files(git, _content(git, commit), "inventory")
+    return objects.read_files(git, entries, most=git.settings.max_revision_bytes, doing="reading the inventory")
+
+
 def revision(git: Git, commit: str) -> Revision:
     """Catalog, inventory, policy and prompts at a commit; `Invalid` when they cannot be read."""
     entries = objects.files(git, _content(git, commit), "playbooks", "inventory", "prompts", "policy.yml", LOCK)

@@ -16,6 +16,7 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from receiver.domain.text import plain
 from receiver.errors import Refused
 from receiver.web.access import DISPATCHES, READS, check_origin, needs_person, needs_reader, needs_token, still_reads
+from receiver.web.api import hosts
 from receiver.web.api.described import CaseId, PlaybookId, RunId, described
 from receiver.web.api.stream import case_stream
 from receiver.web.parts import Parts
@@ -78,6 +79,7 @@ def routes(parts: Parts) -> APIRouter:
     _plan(router, parts)
     _runs(router, parts)
     _catalog(router, parts)
+    hosts.add_routes(router, parts)
     return router
 
 

@@ -131,3 +131,16 @@ def test_a_bar_shows_how_much_is_done():
                 said += part
     os.close(ours)
     assert process.returncode == 0 and b"asking" in said and b"2/2" in said
+
+
+@pytest.mark.parametrize(("answer", "refused"), [("yes\n", False), ("y\n", True), ("\n", True), ("", True)])
+def test_a_host_key_is_believed_for_the_word_yes_alone(terminal, answer, refused):
+    from receiver.adapters.runner.hostkeys import HostKey
+    from receiver.cli.hosts import _ask
+    from receiver.domain.run import Hop
+
+    terminal(answer)
+    keys = [HostKey("ssh-ed25519", "QUJD")]
+    with pytest.raises(Refused, match="nothing was believed") if refused else contextlib.nullcontext():
+        _ask(Hop(name="web1", address="192.0.2.1"), keys, "trusting web1")
+    assert keys[0].fingerprint in sys.stderr.getvalue()
