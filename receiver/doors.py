@@ -200,9 +200,12 @@ class Doors:
         return revision, known
 
     async def cancel(self, run: str, *, actor: str) -> None:
-        """Ask a running run to stop; all of its processes end with it."""
+        """Ask a running run to stop, with all of its processes, or keep an approved one from beginning."""
         if not await self.desk.cancel(run, actor):
-            raise Refused(f"cancelling run {run}: it is not running", reason="not_running")
+            raise Refused(
+                f"cancelling run {run}: it neither runs nor waits for its turn",
+                next_step="gitmedic reject CASE, while its proposal is open", reason="not_running",
+            )  # fmt: skip
 
     async def _proposed(self, case: str) -> Proposed:
         found = await self.archive.stored(case)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from receiver.domain.approval import Merge
-from receiver.domain.case import Approved, Executed, Proposed, Vetted
+from receiver.domain.case import Approved, Closed, Executed, Proposed, Vetted
 from receiver.domain.entity import entity_of
 from receiver.domain.forge import Account, Posture, PullRequest
 from receiver.domain.inventory import targets_digest
@@ -168,9 +168,11 @@ class Grounds:
 
 
 async def checks_of(
-    case: Approved | Executed, hosts: Sequence[str], *, proof: Proof, repo: Repo, newer_than: datetime
+    case: Approved | Executed | Closed, hosts: Sequence[str], *, proof: Proof, repo: Repo, newer_than: datetime
 ) -> tuple[Check, ...]:
     """The playbook's verify queries, asked for each of these hosts by itself."""
+    if case.runfile is None or case.revision is None:
+        return ()
     revision = await repo.revision(case.revision)
     playbook, params = revision.catalog.playbooks[case.runfile.playbook], case.runfile.params
     about = [(case.entity, params)] if case.entity is not None else []

@@ -31,11 +31,13 @@ from receiver.adapters.store.locks import PostgresLocks
 from receiver.adapters.store.memory import PostgresMemory
 from receiver.adapters.store.notebook import PostgresNotebook
 from receiver.adapters.store.pool import open_pool
+from receiver.adapters.store.resolutions import PostgresResolutions
 from receiver.adapters.store.runs import PostgresRuns
 from receiver.adapters.store.schedules import PostgresSchedules
 from receiver.adapters.store.seats import Seats
 from receiver.adapters.store.sites import PostgresSites
 from receiver.adapters.store.vectors import Vectors
+from receiver.aftermath import Aftermath
 from receiver.agenda import Agenda
 from receiver.config import Settings
 from receiver.domain.quorum import NAMESPACE
@@ -65,6 +67,7 @@ class Store:
     ledger: PostgresLedger
     cases: PostgresCases
     runs: PostgresRuns
+    resolutions: PostgresResolutions
     locks: PostgresLocks
     memory: PostgresMemory
     notebook: PostgresNotebook
@@ -86,6 +89,7 @@ class Office:
     places: Places
     runs: tuple[RunRepository, ...]  #: of the places beside the catalog's repository
     doors: Doors
+    aftermath: Aftermath
     agenda: Agenda
 
     @property
@@ -107,6 +111,7 @@ async def open_store(settings: Settings) -> AsyncIterator[Store]:
             ledger=PostgresLedger(pool),
             cases=PostgresCases(pool, lease_seconds=settings.worker.lease_seconds),
             runs=PostgresRuns(pool),
+            resolutions=PostgresResolutions(pool),
             locks=PostgresLocks(pool),
             memory=PostgresMemory(pool, vectors),
             notebook=PostgresNotebook(pool),
@@ -151,4 +156,11 @@ async def open_office(settings: Settings) -> AsyncIterator[Office]:
         agenda = Agenda(
             repo=repo, book=store.schedules, ledger=store.ledger, gate=store.ledger, notifier=LogNotifier()
         )  # fmt: skip
-        yield Office(settings=settings, store=store, repo=repo, places=places, runs=runs, doors=doors, agenda=agenda)
+        aftermath = Aftermath(
+            archive=store.archive, logs=store.archive, desk=store.desk, repo=repo, resolutions=store.resolutions,
+            clock=SystemClock(),
+        )  # fmt: skip
+        yield Office(
+            settings=settings, store=store, repo=repo, places=places, runs=runs, doors=doors, agenda=agenda,
+            aftermath=aftermath,
+        )  # fmt: skip

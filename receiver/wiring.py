@@ -39,6 +39,7 @@ from receiver.adapters.store.seats import BEAT_SECONDS, SILENT_SECONDS, Seat, Se
 from receiver.adapters.store.space import check_space
 from receiver.adapters.store.watchbook import PostgresWatchbook
 from receiver.adapters.telemetry.metrics import Metrics, Snapshot
+from receiver.aftermath import look_at_asked
 from receiver.attendance import roll_call
 from receiver.config import Settings, explained
 from receiver.doctor import examine
@@ -69,6 +70,8 @@ from receiver.worker import Station, Worker
 VERSION = "0.1.0"
 _ALIVE_SECONDS = 15.0
 _DAY_SECONDS = 86400.0
+#: how soon somebody who asks how things are now is answered
+_LOOK_SECONDS = 1.0
 #: how soon a webhook is heard of
 _LISTEN_SECONDS = 0.5
 #: how soon after its moment a schedule goes off
@@ -99,8 +102,15 @@ async def serve(settings: Settings) -> None:
             doors=office.doors,
             agenda=office.agenda,
             timetables=store.schedules,
+            aftermath=office.aftermath,
             repo=office.repo,
-            notices=Notices(office.repo, lambda: _waiting(office.repo), is_demo=settings.demo, sites=store.sites),
+            notices=Notices(
+                office.repo,
+                lambda: _waiting(office.repo),
+                is_demo=settings.demo,
+                sites=store.sites,
+                unsettled=store.resolutions.waiting,
+            ),
             pulse=pulse,
             ready=lambda: _ready(settings, store),
             metrics=lambda: _metrics_page(metrics, store.heartbeats),
@@ -184,6 +194,11 @@ async def work(settings: Settings, roles: Sequence[Role]) -> None:
                 (_ALIVE_SECONDS, lambda: store.ledger.appear(instance)),
                 (BEAT_SECONDS, lambda: _beat(store, worker, seat, tiered)),
                 *(upkeep(office) if plans else []),
+                *(
+                    [(_LOOK_SECONDS, lambda: look_at_asked(store.resolutions, store.archive, sources, office.repo))]
+                    if plans
+                    else []
+                ),
             ],
             under=lambda ports, lease: replace(
                 ports, runs=store.runs.under(lease), locks=HeldLocks(store.locks, store.cases, lease)

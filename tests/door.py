@@ -106,7 +106,7 @@ async def opened(database: str, tmp_path: Path) -> AsyncIterator[Door]:
         parts = Parts(
             commit=GroupCommit(store.inbox), access=store.access, archive=store.archive, logs=store.archive,
             doors=office.doors, agenda=office.agenda, timetables=store.schedules, repo=office.repo, pulse=pulse,
-            notices=Notices(office.repo, waiting),
+            aftermath=office.aftermath, notices=Notices(office.repo, waiting),
             ready=store.heartbeats.ready, metrics=page,
             counted=count, sources=("prom", "other"), locks=store.locks.all, queue=store.locks.waiting,
             settings=lambda: explained(settings, {}),

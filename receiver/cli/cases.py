@@ -12,12 +12,14 @@ import typer
 
 from receiver.cli.command import clean, command, field, given, group, line, run_async, say, show, table
 from receiver.cli.exits import Code
-from receiver.cli.open import office, store
+from receiver.cli.open import existing, office, store
 from receiver.errors import Refused
 
 Id = Annotated[str, typer.Argument(metavar="CASE", help="Number or id of the case.")]
 _COLUMNS = ("number", "id", "state", "outcome", "alertname", "entity", "playbook", "why")
 _FOLLOW_SECONDS = 0.5
+#: how long `resolve --verify` waits for the plan role
+_LOOKED_AT_SECONDS = 30.0
 #: of the playbooks that were not chosen; `--json` has all
 _MOST_OTHERS = 12
 #: how a followed case ended → the command's exit code
@@ -59,6 +61,23 @@ def register(app: typer.Typer) -> None:
     ) -> int:
         """Follow a case until it is closed; the exit code says how it ended."""
         return int(run_async(_watch(case, timeout)))
+
+    @command(cases, "resolve")
+    def resolve_case(
+        case: Id,
+        verify: Annotated[bool, typer.Option("--verify", help="Look how things are now.")] = False,
+        propose: Annotated[bool, typer.Option("--propose", help="Propose the same again, as a new case.")] = False,
+        close: Annotated[bool, typer.Option("--close", help="It needs nobody any more; with --reason.")] = False,
+        reason: Annotated[str, typer.Option("--reason", help="Kept with the case.")] = "",
+    ) -> int:
+        """Say what becomes of an interrupted run, whose outcome nobody knows. It needs a person until this is said."""
+        acts = [name for name, is_asked in (("verify", verify), ("propose", propose), ("close", close)) if is_asked]
+        if len(acts) != 1:
+            raise Refused(
+                "resolving a case: exactly one of --verify, --propose and --close",
+                next_step=f"gitmedic case resolve {case} --verify", reason="invalid",
+            )  # fmt: skip
+        return int(run_async(_resolve(case, acts[0], reason)))
 
     @command(cases, "export")
     def export(case: Id) -> None:
@@ -138,6 +157,38 @@ async def follow(archive: Any, case: str) -> Code:
         if found["state"] == "closed":
             return _CODES.get(found["outcome"], Code.FAILED)
         await asyncio.sleep(_FOLLOW_SECONDS)
+
+
+async def _resolve(case: str, act: Any, reason: str) -> Code:
+    from receiver.cli.people import at_terminal
+    from receiver.domain.text import plain
+
+    found = existing()
+    async with office() as opened:
+        person = at_terminal(await opened.doors.policy(), found, f"resolving case {case}")
+        case = await resolve(opened.store.archive, case)
+        word = await opened.aftermath.resolve(case, act, person=person, via="terminal", reason=plain(reason))
+        if word.act == "verify":
+            return await _looked_at(opened.store.resolutions, case)
+    show(word.model_dump(mode="json"), lambda: line(f"case {case}: settled by {person.name}"))
+    if word.opened:
+        say(f"next: gitmedic case watch {word.opened}")
+    return Code.OK
+
+
+async def _looked_at(resolutions: Any, case: str) -> Code:
+    """The plan role looks; it alone may ask the sources."""
+    for _ in range(int(_LOOKED_AT_SECONDS / _FOLLOW_SECONDS)):
+        words = [word for word in await resolutions.of(case) if word.act == "verify"]
+        if words and all(word.verdict is not None for word in words):
+            said = f"case {case}: {words[-1].verdict}: {words[-1].why}"
+            show(words[-1].model_dump(mode="json"), lambda said=said: line(said))  # type: ignore[misc]
+            return Code.OK if words[-1].settles else Code.NOT_VERIFIED
+        await asyncio.sleep(_FOLLOW_SECONDS)
+    raise Refused(
+        f"looking at case {case}: no planner has answered in {_LOOKED_AT_SECONDS:.0f} s",
+        next_step="gitmedic doctor", reason="no_planner",
+    )  # fmt: skip
 
 
 async def _export(case: str) -> None:
@@ -257,11 +308,21 @@ def _print(case: dict[str, Any]) -> None:
         field("proposal", f"{proposal.get('url')} ({proposal.get('state', '')}){place}")
     if run:
         field("run", f"{run.get('id')} {run.get('status') or ''}")
+    _print_resolutions(case)
     if verified:
         field("verified", f"{verified.get('verdict')}: {verified.get('why', '')}")
     line("")
     for event in case.get("events", ()):
         _print_event(event)
+
+
+def _print_resolutions(case: dict[str, Any]) -> None:
+    """What people said about an interrupted run, and that it needs one of them."""
+    if case.get("needs_you") and case.get("outcome") == "interrupted":
+        field("needs you", f"gitmedic case resolve {case['id']} --verify | --propose | --close --reason WORDS")
+    for word in case.get("resolutions") or ():
+        said = f"{word['verdict']}: {word['why']}" if word.get("verdict") else word.get("opened") or word.get("reason")
+        field("resolution", f"{word['act']} by {word['actor']}: {said or 'asked'}")
 
 
 def _print_similar(case: dict[str, Any]) -> None:

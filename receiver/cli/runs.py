@@ -46,8 +46,16 @@ def register(app: typer.Typer) -> None:
 
     @command(runs, "cancel")
     def cancel(run: Id) -> None:
-        """Stop a run; all of its processes end with it. The case ends as cancelled."""
+        """Stop a run, with all of its processes, or keep one that waits from beginning. The case ends as cancelled."""
         run_async(_cancel(run))
+
+    @command(runs, "retry")
+    def retry(
+        run: Id,
+        reason: Annotated[str, typer.Option("--reason", help="Written on the proposal.")] = "",
+    ) -> None:
+        """Propose a run again, only for the hosts on which it failed and those that it did not touch."""
+        run_async(_retry(run, reason))
 
 
 async def _show(run: str) -> None:
@@ -112,6 +120,16 @@ async def _cancel(run: str) -> None:
     async with office() as opened:
         await opened.doors.cancel(run, actor=f"os:{os_user()}")
     show({"schema": 1, "run": run, "cancelling": True}, lambda: line(f"run {run} was told to stop"))
+
+
+async def _retry(run: str, reason: str) -> None:
+    from receiver.domain.text import plain
+    from receiver.starter import os_user
+
+    async with office() as opened:
+        case = await opened.aftermath.retry(run, actor=f"os:{os_user()}", reason=plain(reason))
+    show({"schema": 1, "case": case}, lambda: line(case))
+    say(f"next: gitmedic case watch {case}")
 
 
 async def _run(archive: Any, run: str) -> dict[str, Any]:

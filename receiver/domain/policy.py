@@ -75,7 +75,7 @@ def is_vetted(seen: Proposed) -> str | None:
 def risk_fits(seen: Proposed) -> str | None:
     """A critical playbook is only ever started by a person; a dispatch stays within the person's reach."""
     risk = seen.playbook.risk if seen.playbook else Risk.CRITICAL
-    if seen.alert is not None:
+    if seen.alert is not None and seen.requested_by == "system":
         return _machine_may(seen, risk, seen.alert.labels)
     if seen.scheduled is not None and seen.requested_by.startswith("policy:"):
         return _machine_may(seen, risk, {})

@@ -51,6 +51,8 @@ def case_view(
         "approval": body.get("approval"),
         "run": run,
         "verification": body.get("verification"),
+        "resolutions": row.get("resolutions") or [],
+        "needs_you": case.kind == "proposed" or _is_unsettled(body, row),
         "events": [dict(event) for event in events],
         "timestamps": {
             "opened_at": row["opened_at"],
@@ -74,6 +76,11 @@ def schedule_view(schedule: Schedule, mark: Mapping[str, Any] | None, revision: 
         "runs_as": "nothing" if playbook is None else "read" if reads and listed else "proposal",
         **{name: known.get(name) for name in ("since", "last_at", "last_fate", "last_why", "ran_at", "next_at")},
     }
+
+
+def _is_unsettled(body: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
+    """An interrupted run needs a person until somebody has settled it."""
+    return body.get("outcome") == "interrupted" and not any(one["settles"] for one in row.get("resolutions") or ())
 
 
 def _track_said(case: Case) -> str:

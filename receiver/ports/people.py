@@ -11,7 +11,9 @@ from typing import Any, Protocol
 from receiver.domain.case import Case, Planned
 from receiver.domain.delivery import Delivery
 from receiver.domain.forge import PullRequest
+from receiver.domain.proof import Verification
 from receiver.domain.record import Record
+from receiver.domain.resolution import Resolution
 from receiver.ports.happened import Event
 
 
@@ -119,7 +121,7 @@ class Desk(Protocol):
     """What a person's word changes in the store."""
 
     async def open(self, case: Planned, events: Sequence[Event]) -> None:
-        """A case that a person began."""
+        """A case that a person began; raises `Conflict` when its alert has an open one."""
 
     async def note(self, case: str, event: Event, *, wake: bool = False) -> None:
         """Add one line to a case's timeline, and wake it."""
@@ -147,6 +149,25 @@ class ReviewDesk(Protocol):
 
     async def reject(self, number: int, person: str, via: str, why: str) -> PullRequest:
         """Close it unmerged, in this person's name."""
+
+
+class Resolutions(Protocol):
+    """Words of people about interrupted runs."""
+
+    async def say(self, case: str, word: Resolution) -> bool:
+        """Keep one word; False when the case is no interrupted one, or is settled."""
+
+    async def of(self, case: str) -> tuple[Resolution, ...]:
+        """All words about a case, oldest first."""
+
+    async def asked(self) -> list[str]:
+        """Cases of which somebody wants to know how things are now."""
+
+    async def answer(self, case: str, verification: Verification, *, settles: bool) -> None:
+        """What was seen, for all who asked; it becomes the case's verification, its outcome stays."""
+
+    async def waiting(self) -> int:
+        """How many interrupted runs need a person."""
 
 
 class Acceptances(Protocol):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from receiver.domain.case import Executed, Verified
+from receiver.domain.case import Closed, Executed, Verified
 from receiver.domain.outcome import Verdict
 from receiver.domain.proof import Baseline, Check, Reading, Verification
 from receiver.errors import Retry
@@ -50,7 +50,20 @@ def _next(now: datetime, interval_seconds: float, last_at: datetime) -> datetime
     return min(following, last_at) if now < last_at else following
 
 
-async def _reading(case: Executed, baseline: Baseline, proof: Proof, hold: float, ended: datetime) -> Reading:
+async def look_again(case: Closed, *, proof: Proof, repo: Repo) -> Verification:
+    """One look for a person at an interrupted run: what it says of itself is not known, what is seen now is."""
+    baseline = case.baseline or (case.confirmation.baseline if case.confirmation else None) or Baseline(expression="")
+    ended = case.result.ended_at if case.result is not None else case.opened_at
+    hold = hold_seconds(baseline.for_seconds, baseline.interval_seconds)
+    reading = await _reading(case, baseline, proof, hold, ended)
+    targets = case.runfile.targets if case.runfile is not None else ()
+    checks = await checks_of(case, targets, proof=proof, repo=repo, newer_than=ended)
+    words: tuple[Reading | Check, ...] = checks if case.alert is None and checks else (reading, *checks)
+    verdict, why = _sum(words)
+    return Verification(verdict=verdict, why=why, before=case.before, after=reading, checks=checks)
+
+
+async def _reading(case: Executed | Closed, baseline: Baseline, proof: Proof, hold: float, ended: datetime) -> Reading:
     if case.alert is None:
         return Reading(verdict=Verdict.NO_DATA, why=_NO_ALERT)
     if not baseline.expression:

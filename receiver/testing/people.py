@@ -328,7 +328,7 @@ class FakeArchive:
             "entity": entity.name if entity else None, "playbook": plan.playbook if plan else None,
             "source": alert.source if alert else None, "opened_at": case.opened_at, "updated_at": case.opened_at,
             "closed_at": row.closed_at, "proposal": proposal.number if proposal else None,
-            "needs": "you" if case.kind == "proposed" else None,
+            "needs": "you" if case.kind == "proposed" or str(outcome) == "interrupted" else None,
         }  # fmt: skip
 
 

@@ -59,6 +59,11 @@ class FakeCases:
 
     async def open(self, case: Planned, events: Sequence[Event]) -> None:
         """A case that a person began."""
+        about = [row.case.alert for row in self.rows.values() if row.closed_at is None]
+        if case.alert and (case.alert.source, case.alert.fingerprint) in {
+            (a.source, a.fingerprint) for a in about if a
+        }:
+            raise Conflict("opening a case: its alert has an open case already")
         self.add(case)
         self.told(case.id, *events)
 

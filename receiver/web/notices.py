@@ -26,8 +26,15 @@ class Notices:
     """The notices of now."""
 
     def __init__(
-        self, repo: Repo, waiting: Callable[[], Awaitable[int]], *, is_demo: bool = False, sites: Sites | None = None
+        self,
+        repo: Repo,
+        waiting: Callable[[], Awaitable[int]],
+        *,
+        is_demo: bool = False,
+        sites: Sites | None = None,
+        unsettled: Callable[[], Awaitable[int]] | None = None,
     ) -> None:
+        self._unsettled = unsettled
         self._repo, self._waiting, self._is_demo, self._sites = repo, waiting, is_demo, sites
         self._known: tuple[Notice, ...] = ()
         self._looked_at = -_SECONDS
@@ -41,6 +48,11 @@ class Notices:
 
     async def _look(self) -> tuple[Notice, ...]:
         found = []
+        unsettled = await self._unsettled() if self._unsettled is not None else 0
+        if unsettled:
+            noun = "run was" if unsettled == 1 else "runs were"
+            found.append(Notice(text=f"{unsettled} {noun} interrupted: nobody knows what came of it. It needs you.",
+                                command="gitmedic case list --outcome interrupted"))  # fmt: skip
         waiting = await self._waiting()
         if waiting:
             noun = "commit is" if waiting == 1 else "commits are"

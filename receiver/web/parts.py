@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from receiver.aftermath import Aftermath
 from receiver.agenda import Agenda
 from receiver.domain.finding import Finding
 from receiver.domain.revision import Revision
@@ -71,6 +72,7 @@ class Parts:
     doors: Doors
     agenda: Agenda
     timetables: Timetables
+    aftermath: Aftermath
     repo: Repo
     notices: Notices
     pulse: Pulse

@@ -14,6 +14,7 @@ from receiver.adapters.store.pool import translated
 from receiver.adapters.store.queries import load
 from receiver.domain.case import Planned
 from receiver.domain.outcome import Role
+from receiver.errors import Conflict
 from receiver.identity import usual_id
 from receiver.ports import Event
 
@@ -27,8 +28,14 @@ class PostgresDesk:
         self._pool = pool
 
     async def open(self, case: Planned, events: Sequence[Event]) -> None:
-        """A case that a person began."""
-        await self._rows("open", **row_of(case, events, role=Role.PLAN))
+        """A case that a person began; `Conflict` when its alert has an open one."""
+        alert = case.alert
+        about = {
+            "source": alert.source if alert else None, "fingerprint": alert.fingerprint if alert else None,
+            "alertname": alert.name if alert else None, "severity": alert.severity_rank if alert else 1,
+        }  # fmt: skip
+        if not await self._rows("open", **row_of(case, events, role=Role.PLAN), **about):
+            raise Conflict("opening a case: its alert has an open case already")
 
     async def note(self, case: str, event: Event, *, wake: bool = False) -> None:
         """Add one line to a case's timeline, and wake it."""

@@ -57,11 +57,12 @@ class Snapshot:
         workers: Sequence[Mapping[str, Any]],
         slots: int,
         locks: int,
+        unsettled: int = 0,
         sites: Sequence[Mapping[str, Any]] = (),
         schedules: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         self._cases, self._workers, self._slots, self._locks = cases, workers, slots, locks
-        self._sites, self._schedules = sites, schedules
+        self._sites, self._schedules, self._unsettled = sites, schedules, unsettled
 
     def fill(self, registry: CollectorRegistry) -> None:
         """One gauge per name."""
@@ -70,6 +71,7 @@ class Snapshot:
             cases.labels(row["kind"], row["outcome"] or "").set(row["count"])
         Gauge("gitmedic_proposals_open", "Proposal slots taken.", registry=registry).set(self._slots)
         Gauge("gitmedic_locks_held", "Locks held.", registry=registry).set(self._locks)
+        Gauge("gitmedic_runs_unsettled", "Interrupted runs that need a person.", registry=registry).set(self._unsettled)
         fill_sites(registry, self._sites)
         fill_schedules(registry, self._schedules)
         life = _Life(registry)

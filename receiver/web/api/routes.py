@@ -13,6 +13,7 @@ from fastapi import APIRouter, Body, Request
 from fastapi.encoders import jsonable_encoder
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
+from receiver.domain.resolution import ACTS
 from receiver.domain.text import plain
 from receiver.errors import Refused
 from receiver.web.access import DISPATCHES, READS, check_origin, needs_person, needs_reader, needs_token, still_reads
@@ -53,6 +54,20 @@ _REJECT = {
     "example": {"why": "not during the backup"},
     "properties": {"why": {"type": "string", "description": "stands on the proposal"}},
 }
+_RESOLVE = {
+    "type": "object",
+    "required": ["act"],
+    "example": {"act": "close", "reason": "looked at it by hand: it is well"},
+    "properties": {
+        "act": {"type": "string", "description": "verify, propose or close"},
+        "reason": {"type": "string", "description": "kept with the case; close needs one"},
+    },
+}
+_RETRY = {
+    "type": "object",
+    "example": {"reason": "the switch is back"},
+    "properties": {"reason": {"type": "string", "description": "stands on the proposal"}},
+}
 _DISPATCH = {
     "type": "object", "required": ["playbook"],
     "properties": {
@@ -76,6 +91,7 @@ def routes(parts: Parts) -> APIRouter:
     router = APIRouter(prefix="/api")
     _lists(router, parts)
     _cases(router, parts)
+    _resolutions(router, parts)
     _plan(router, parts)
     _runs(router, parts)
     _catalog(router, parts)
@@ -162,6 +178,19 @@ def _cases(router: APIRouter, parts: Parts) -> None:
         return _json({"case": await parts.doors.dispatch(playbook, params, actor=actor, reason=reason)}, status=202)
 
 
+def _resolutions(router: APIRouter, parts: Parts) -> None:
+    @router.post("/cases/{id}/resolve", **described("Cases", "the word, as it was kept", body=_RESOLVE))
+    async def resolve(request: Request, id: CaseId, body: dict[str, Any] = Body()) -> JSONResponse:
+        """Say what becomes of an interrupted run. A person's session only."""
+        person = await needs_person(request, parts)
+        act = body.get("act")
+        if act not in ACTS:
+            raise Refused(f"resolving a case: act is one of {', '.join(ACTS)}", reason="invalid")
+        reason = plain(str(body.get("reason", "")))
+        word = await parts.aftermath.resolve(id, act, person=person, via="session", reason=reason)
+        return _json(word.model_dump(mode="json"))
+
+
 def _plan(router: APIRouter, parts: Parts) -> None:
     @router.post(
         "/plan", **described("Cases", "`items`: what would be decided about each alert", scopes=READS, body=_PLAN,
@@ -190,13 +219,23 @@ def _runs(router: APIRouter, parts: Parts) -> None:
 
     @router.post("/runs/{id}/cancel", **described("Runs", "it was asked", scopes=DISPATCHES, status=202))
     async def cancel(request: Request, id: RunId) -> JSONResponse:
-        """Ask a running run to stop."""
+        """Ask a running run to stop, or keep one that waits from beginning."""
         if request.headers.get("authorization"):
             actor = f"token:{(await needs_token(request, parts, ('dispatch', 'admin'))).name}"
         else:
             actor = f"user:{(await needs_person(request, parts)).name}"
         await parts.doors.cancel(id, actor=actor)
         return _json({"run": id, "cancel": "asked"}, status=202)
+
+    @router.post("/runs/{id}/retry", **described("Runs", "`case`: its id", scopes=DISPATCHES, body=_RETRY, status=202))
+    async def retry(request: Request, id: RunId, body: dict[str, Any] | None = Body(default=None)) -> JSONResponse:
+        """Propose it again for the hosts on which it failed, and those that it did not touch."""
+        if request.headers.get("authorization"):
+            actor = f"token:{(await needs_token(request, parts, ('dispatch', 'admin'))).name}"
+        else:
+            actor = f"user:{(await needs_person(request, parts)).name}"
+        reason = plain(str((body or {}).get("reason", "")))
+        return _json({"case": await parts.aftermath.retry(id, actor=actor, reason=reason)}, status=202)
 
 
 def _catalog(router: APIRouter, parts: Parts) -> None:

@@ -15,6 +15,7 @@ from receiver.domain.outcome import Risk
 from receiver.domain.place import key_of
 from receiver.domain.policyfile import Person
 from receiver.domain.quorum import may_approve
+from receiver.domain.resolution import ACTS
 from receiver.domain.text import plain
 from receiver.errors import GitmedicError, Refused
 from receiver.web.access import needs_person, needs_viewer, session_person, still_reads
@@ -26,7 +27,7 @@ from receiver.web.parts import Parts
 from receiver.web.since import Since
 
 #: in the order of the page; each has a template of its own in `templates/case/`
-ABOVE = ("head", "decide", "proof", "run")
+ABOVE = ("head", "decide", "resolve", "proof", "run")
 IN_LOG = ("log",)
 BELOW = ("dry", "plan", "similar", "timeline", "facts", "runfile", "alert")
 #: a case in one of these moves by itself
@@ -44,6 +45,7 @@ def routes(parts: Parts) -> APIRouter:
     router = APIRouter(include_in_schema=False)
     _shown(router, parts)
     _decisions(router, parts)
+    _afterwards(router, parts)
     return router
 
 
@@ -118,6 +120,26 @@ def _decisions(router: APIRouter, parts: Parts) -> None:
         await parts.doors.cancel(id, actor=f"user:{person.name}")
         await _found(parts, case)
         return RedirectResponse(f"/cases/{case}", status_code=303)
+
+
+def _afterwards(router: APIRouter, parts: Parts) -> None:
+    @router.post("/cases/{id}/resolve")
+    async def resolve(
+        request: Request, id: str, act: str = Form("", max_length=10), reason: str = Form("", max_length=400)
+    ) -> Response:
+        """Say what becomes of an interrupted run."""
+        person = await needs_person(request, parts)
+        if act not in ACTS:
+            raise Refused(f"resolving a case: act is one of {', '.join(ACTS)}", reason="invalid")
+        word = await parts.aftermath.resolve(id, act, person=person, via="session", reason=plain(reason))
+        return RedirectResponse(f"/cases/{word.opened or id}", status_code=303)
+
+    @router.post("/runs/{id}/retry")
+    async def retry(request: Request, id: str) -> Response:
+        """Propose it again where it failed."""
+        person = await needs_person(request, parts)
+        opened = await parts.aftermath.retry(id, actor=f"user:{person.name}")
+        return RedirectResponse(f"/cases/{opened}", status_code=303)
 
 
 def _unix(text: str) -> str:

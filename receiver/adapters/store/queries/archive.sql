@@ -10,11 +10,17 @@ WHERE (%(before)s::bigint IS NULL OR number < %(before)s)
   AND (%(entity)s::text IS NULL OR entity = %(entity)s)
   AND (%(playbook)s::text IS NULL OR playbook = %(playbook)s)
   AND (%(source)s::text IS NULL OR source = %(source)s)
-  AND (%(needs)s::text IS NULL OR (is_open AND kind = 'proposed'))
+  AND (%(needs)s::text IS NULL OR (is_open AND kind = 'proposed')
+       OR (outcome = 'interrupted' AND NOT is_open
+           AND NOT EXISTS (SELECT FROM resolutions WHERE case_id = cases.id AND settles)))
 ORDER BY number DESC LIMIT %(limit)s;
 
 -- name: case
-SELECT id::text AS id, number, kind, body, waiting, due_at, worker, opened_at, updated_at, closed_at, outcome, why
+SELECT id::text AS id, number, kind, body, waiting, due_at, worker, opened_at, updated_at, closed_at, outcome, why,
+       (SELECT jsonb_agg(jsonb_build_object('act', act, 'actor', actor, 'reason', reason, 'at', asked_at,
+                                            'verdict', verdict, 'why', resolutions.why, 'opened', opened,
+                                            'settles', settles) ORDER BY resolutions.id)
+        FROM resolutions WHERE case_id = cases.id) AS resolutions
 FROM cases WHERE id = %(id)s;
 
 -- name: events

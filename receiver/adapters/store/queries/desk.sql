@@ -1,13 +1,17 @@
 -- name: open
+-- At most one open case per alert, also when a person opens it.
 WITH opened AS (
-    INSERT INTO cases (id, kind, body, role, due_at, playbook, entity, site, severity, events)
-    VALUES (%(id)s, %(kind)s, %(body)s, %(role)s, now(), %(playbook)s, %(entity)s, %(site)s, 1,
-            jsonb_array_length(%(events)s))
+    INSERT INTO cases (id, kind, body, role, due_at, playbook, entity, site, severity, events, source, fingerprint,
+                       alertname)
+    VALUES (%(id)s, %(kind)s, %(body)s, %(role)s, now(), %(playbook)s, %(entity)s, %(site)s, %(severity)s,
+            jsonb_array_length(%(events)s), %(source)s, %(fingerprint)s, %(alertname)s)
+    ON CONFLICT (source, fingerprint) WHERE is_open AND source IS NOT NULL DO NOTHING
     RETURNING id
 )
 INSERT INTO case_events (case_id, seq, kind, actor, text, data)
 SELECT opened.id, given.number, event->>'kind', event->>'actor', event->>'text', event->'data'
-FROM opened, jsonb_array_elements(%(events)s) WITH ORDINALITY AS given (event, number);
+FROM opened, jsonb_array_elements(%(events)s) WITH ORDINALITY AS given (event, number)
+RETURNING case_id;
 
 -- name: note
 WITH noted AS (

@@ -28,7 +28,9 @@ FROM schedules ORDER BY name;
 
 -- name: totals
 SELECT (SELECT count(*) FROM proposal_slots WHERE freed_at IS NULL) AS slots,
-       (SELECT count(*) FROM locks) AS locks;
+       (SELECT count(*) FROM locks) AS locks,
+       (SELECT count(*) FROM cases WHERE outcome = 'interrupted' AND NOT is_open
+         AND NOT EXISTS (SELECT FROM resolutions WHERE case_id = cases.id AND settles)) AS unsettled;
 
 -- name: ready
 -- Ready means that an alert would be stored: a write, taken back.
