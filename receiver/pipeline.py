@@ -111,7 +111,9 @@ async def advance(case: Case, p: Ports) -> Case:  # noqa: C901, PLR0912 - one li
             return await guard(case, repo=p.repo, ledger=p.ledger, routing=p.places.routing)
         case Vetted() if case.standing is not None:
             at = await _place_for(case, p)
-            return await read(case, grounds=p.grounds(at), runner=p.runner, locks=p.locks, instance=p.instance)
+            return await read(
+                case, grounds=p.grounds(at), steps=p.steps, runner=p.runner, locks=p.locks, instance=p.instance
+            )
         case Vetted():
             return await rehearse(case, repo=p.repo, runs=p.runs, runner=p.runner, gate=p.gate, instance=p.instance)
         case Rehearsed():

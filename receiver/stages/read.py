@@ -7,8 +7,8 @@ beginning that is recorded before there is a process. Found begun without an end
 
 from __future__ import annotations
 
-import asyncio
 import secrets
+from functools import partial
 
 from receiver.domain.case import Ended, Vetted
 from receiver.domain.job import job_of, lock_names
@@ -19,10 +19,9 @@ from receiver.domain.standing import STANDING, Standing
 from receiver.domain.table import answer_all, first_no
 from receiver.errors import Broken, Conflict, Retry
 from receiver.evidence import Grounds
-from receiver.ports import Locks, Runner
+from receiver.ports import Locks, Runner, Steps
+from receiver.stepping import patiently
 
-#: pauses between the tries to write down how a run ended
-PATIENCE = (0.5, 1.0, 2.0, 4.0, 8.0)
 _UNKNOWN = "the executor died in the middle of it; what it found is not known"
 _ENDS = {
     "successful": Outcome.DIAGNOSED,
@@ -33,7 +32,7 @@ _ENDS = {
 }
 
 
-async def read(case: Vetted, *, grounds: Grounds, runner: Runner, locks: Locks, instance: str) -> Ended:
+async def read(case: Vetted, *, grounds: Grounds, steps: Steps, runner: Runner, locks: Locks, instance: str) -> Ended:
     """Run it once; what it found is its log."""
     run = case.runfile.run
     begun = await grounds.runs.attempt_of(run, "run")
@@ -51,16 +50,19 @@ async def read(case: Vetted, *, grounds: Grounds, runner: Runner, locks: Locks, 
     if holder is not None:
         raise Retry(f"lock: {holder}", after_seconds=5)
     try:
-        return await _locked(case, grounds, runner, instance)
+        return await _locked(case, grounds, steps, runner, instance)
     finally:
         await locks.free(run)
 
 
-async def _locked(case: Vetted, grounds: Grounds, runner: Runner, instance: str) -> Ended:
+async def _locked(case: Vetted, grounds: Grounds, steps: Steps, runner: Runner, instance: str) -> Ended:
     """With the locks in hand: the table, the claim, the run."""
     if case.scheduled is None:
         raise Broken(f"case {case.id} has an approval in advance and no schedule")
     isolation = await runner.isolation()
+    by = await steps.called_off(case.runfile.run)
+    if by is not None:
+        return case.end(Outcome.CANCELLED, f"called off by {by} before it began", reason="called_off")
     grant = await grounds.grant(case, case.scheduled, isolation)
     no = first_no(STANDING, grant)
     answers = answer_all(STANDING, grant)
@@ -93,14 +95,7 @@ async def _once(case: Vetted, job: Job, grounds: Grounds, runner: Runner, instan
     except Conflict:
         return None
     result = await runner.run(job, lambda events: runs.record(attempt, events), lambda: runs.cancelled(attempt))
-    for seconds in PATIENCE:
-        try:
-            await runs.finish(attempt, result)
-        except Retry:
-            await asyncio.sleep(seconds)
-        else:
-            return result
-    await runs.finish(attempt, result)
+    await patiently(partial(runs.finish, attempt, result))
     return result
 
 

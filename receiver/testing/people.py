@@ -223,10 +223,10 @@ class FakeLogs:
 
     async def run_case(self, id: str) -> dict[str, Any] | None:
         """Of the rows under the fake runs."""
+        begun = {one["case"] for one in self._runs.attempts.values() if one["run"] == id}
         for row in self._runs.cases.rows.values():
-            runfile = getattr(row.case, "runfile", None)
-            if runfile is not None and runfile.run == id:
-                outcome = getattr(row.case, "outcome", None)
+            runfile, outcome = getattr(row.case, "runfile", None), getattr(row.case, "outcome", None)
+            if row.case.id in begun or (runfile is not None and runfile.run == id):
                 return {"id": row.case.id, "state": row.case.kind, "waiting": row.waiting,
                         "outcome": outcome and str(outcome), "is_open": row.closed_at is None}  # fmt: skip
         return None

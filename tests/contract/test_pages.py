@@ -11,7 +11,7 @@ import pytest
 from receiver.domain.outcome import Outcome
 from receiver.domain.run import RunEvent
 from receiver.identity import new_id
-from receiver.ports import Event
+from receiver.ports import Event, Lines
 from tests.fix_stores import NOW, Stores, post
 
 pytestmark = pytest.mark.anyio
@@ -115,3 +115,30 @@ async def walked(stores: Stores, **filters: str) -> list[dict[str, Any]]:
         cursor = page.next
         if cursor is None:
             return rows
+
+
+async def test_lines_of_a_host_a_kind_a_word_and_an_attempt(stores: Stores) -> None:
+    case, run = await stores.open(), new_id()
+    old = await stores.runs.begin(run, case.id, "check", "i")
+    await stores.runs.record(old, [line(0), line(1, "failed", "web2"), line(2, "ok", "web2")])
+
+    async def seqs(**of: Any) -> list[int]:
+        return [one["seq"] for one in await stores.logs.run_log(run, of=Lines(**of))]
+
+    assert (await seqs(host="web2"), await seqs(kinds=("failed",)), await seqs(word="DO it")) == (
+        [1, 2],
+        [1],
+        [0, 1, 2],
+    )
+    assert (await seqs(host="web2", kinds=("ok",)), await seqs(word="%")) == ([2], [])
+    assert [one["seq"] for one in await stores.logs.run_log(run, tail=True, limit=1, of=Lines(host="web1"))] == [0]
+    await stores.runs.record(await stores.runs.begin(run, case.id, "run", "i"), [line(0)])
+    assert (await seqs(attempt=old), await seqs()) == ([0, 1, 2], [0])
+
+
+async def test_the_case_of_a_run_is_known(stores: Stores) -> None:
+    case, run = await stores.open(), new_id()
+    assert await stores.logs.run_case(run) is None
+    await stores.runs.begin(run, case.id, "check", "i")
+    found = await stores.logs.run_case(run)
+    assert found is not None and (found["id"], found["state"], found["is_open"]) == (case.id, "planned", True)

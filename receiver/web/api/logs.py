@@ -87,9 +87,10 @@ async def _pages(parts: Parts, id: str, of: Lines, rows: list[dict[str, Any]]) -
 
 
 def _written(row: dict[str, Any]) -> str:
-    head = " ".join(part for part in (f"{row['at']:%Y-%m-%dT%H:%M:%SZ}", row["kind"], row["host"], row["task"]) if part)
-    body = [f"    {line}" for name in ("text", "diff") for line in str(row[name]).splitlines()]
-    return "\n".join((head, *body, ""))
+    first, *more = str(row["text"]).splitlines() or [""]
+    head = (f"{row['at']:%Y-%m-%dT%H:%M:%SZ}", row["kind"], row["host"], row["task"], first)
+    body = [f"    {line}" for line in (*more, *str(row["diff"]).splitlines())]
+    return "\n".join((" ".join(part for part in head if part), *body, ""))
 
 
 async def _stream(request: Request, parts: Parts, id: str, of: Lines) -> Response:
