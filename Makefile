@@ -4,6 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 WORKERS := $(shell expr $$(nproc) + 1)
 ARGS ?=
+SEEDS ?= 5
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
 .PHONY: help
@@ -40,6 +41,11 @@ pictures: ## the docs' pictures, from a real demo
 guards: ## take each guard out and see its test fail; ARGS="S7 P5" for some
 	@$(PYTHON) setup/prepare.py --tests
 	@$(BIN)/python -m tests.guards $(ARGS)
+
+.PHONY: kills
+kills: ## kill every process at every named point, and write docs/kill-table.md; SEEDS=1 for a quick look, ARGS="execute" for some
+	@$(PYTHON) setup/prepare.py --tests
+	@$(BIN)/python -m tests.kills --seeds $(SEEDS) $(if $(ARGS),$(ARGS),--write docs/kill-table.md)
 
 .PHONY: meaning
 meaning: ## whether a small real embedding model adds to recall by words; installs one below .tools

@@ -1,4 +1,7 @@
-"""SIGKILL around a run: not started, finished, or `interrupted: outcome unknown`, and never a second time (P3)."""
+"""SIGKILL around a run under `gitmedic up`, with the lease that everybody has: it ends, and never runs twice (P3).
+
+The points in between, and all who may be killed there, are in `test_kill_table.py`.
+"""
 
 from __future__ import annotations
 
@@ -100,51 +103,33 @@ async def attempts(running: rig.Rig, run: str) -> int:
     return int(row[0]) if row else 0
 
 
-async def is_cleared(running: rig.Rig, run: str) -> bool:
-    """Role plan has said yes, and the executor has not begun."""
-    async with running.office.store.pool.connection() as connection:
-        cursor = await connection.execute("SELECT FROM clearances WHERE run = %s AND body IS NOT NULL", (run,))
-        return await cursor.fetchone() is not None
-
-
 def postmaster(running: rig.Rig) -> list[int]:
     """Of this rig's PostgreSQL."""
     return [int((running.settings.data_dir / "postgres/postmaster.pid").read_text().split("\n")[0])]
 
 
 POINTS = {
-    #: name: (who is killed, when, how it may end)
-    "executor before the run is begun": ("execute", "approved", {Outcome.NOT_FIXED}),
-    "executor while the run runs": ("execute", "begun", {Outcome.INTERRUPTED, Outcome.NOT_FIXED}),
-    "planner at the approval": ("plan", "approved", {Outcome.NOT_FIXED}),
-    "planner while the run runs": ("plan", "begun", {Outcome.NOT_FIXED}),
-    #: what the child reports outlives the database's absence; a beginning that was never answered is unknown
-    "database between clearance and claim": ("postgres", "cleared", {Outcome.NOT_FIXED, Outcome.INTERRUPTED}),
-    "database while the run runs": ("postgres", "child", {Outcome.NOT_FIXED}),
-    "child while it runs": ("child", "child", {Outcome.FAILED, Outcome.NOT_FIXED}),
+    #: name: (who is killed, how it may end)
+    "executor while the run runs": ("execute", {Outcome.INTERRUPTED, Outcome.NOT_FIXED}),
+    #: what the child reports outlives the database's absence
+    "database while the run runs": ("postgres", {Outcome.NOT_FIXED}),
 }
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("point", list(POINTS))
 async def test_a_kill_around_a_run(point: str) -> None:
-    who, when, outcomes = POINTS[point]
+    who, outcomes = POINTS[point]
     async with demo() as running:
         case = await proposed(running)
         run = case.runfile.run
         await cards.approve(running, case)
 
-        async def moment() -> object:
-            if when == "approved":
-                return True
-            if when == "begun":
-                return await attempts(running, run)
-            if when == "cleared":
-                return await is_cleared(running, run) or await attempts(running, run)
-            return await attempts(running, run) and child_of_run(running)
+        async def runs() -> bool:
+            return bool(await attempts(running, run) and child_of_run(running))
 
-        await until(moment)
-        victims = {"child": child_of_run, "postgres": postmaster}.get(who, lambda rig: child_of(rig, who))(running)
+        await until(runs)
+        victims = postmaster(running) if who == "postgres" else child_of(running, who)
         for pid in victims:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
