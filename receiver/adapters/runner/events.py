@@ -76,18 +76,21 @@ class Reader:
         return line
 
     def read_skips(self, lines: str) -> None:
-        """What the callback noted: one JSON line per skipped task, with the reason; and per task of a dry run that
-        failed only because it uses what a skipped one would have found, which is no failure."""
+        """What the callback noted: one JSON line per skipped task, with the reason; per change that no_log hides; and
+        per task of a dry run that failed only because it uses what a skipped one would have found, which is no
+        failure."""
         for line in lines.splitlines():
-            skip = json.loads(line)
-            if not self._check:
+            noted = json.loads(line)
+            host, task = clean(noted["host"], 200), clean(noted["task"], 300)
+            if noted.get("changed"):
+                self.changes.append(f"{host}: {task}")
+            elif not self._check:
                 continue
-            host, task = clean(skip["host"], 200), clean(skip["task"], 300)
-            if "unknown" in skip:
+            elif "unknown" in noted:
                 self.preview_ends[host] = task
-                uses = clean(skip["unknown"], 100)
+                uses = clean(noted["unknown"], 100)
                 self.not_previewable.append(f"{host}: {task}, and what follows it: it uses {uses}")
-            elif any(word in skip["msg"] for word in _NOT_PREVIEWABLE):
+            elif any(word in noted["msg"] for word in _NOT_PREVIEWABLE):
                 self.not_previewable.append(f"{host}: {task}")
         real = [said for host, task, said in self.failures if self.preview_ends.get(host) != task]
         if self.preview_ends and self.has_stats:

@@ -1,7 +1,8 @@
-"""Writes down which tasks check mode could not preview; ansible-runner's own events leave the reason out.
+"""Writes down which tasks check mode could not preview, and which changed something that is hidden by no_log;
+ansible-runner's own events leave both out.
 
 Loaded by Ansible inside the run, from `ANSIBLE_CALLBACK_PLUGINS`; writes one JSON line to the file named by
-`GITMEDIC_SKIPS` per skipped task, and per task that failed only because it uses what a skipped one would have found.
+`GITMEDIC_SKIPS` per such task, and per task that failed only because it uses what a skipped one would have found.
 """
 
 from __future__ import annotations
@@ -71,7 +72,12 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             unknown.update(_names_set_by(result._task))
             self._write(result, said, unknown=used[0])
 
-    def _write(self, result: Any, said: str, **more: str) -> None:
+    def v2_runner_on_ok(self, result: Any) -> None:
+        """A task ended well; what no_log hides may still be a change."""
+        if "censored" in result._result and result._result.get("changed"):
+            self._write(result, "", changed=True)
+
+    def _write(self, result: Any, said: str, **more: Any) -> None:
         line = {"host": result._host.get_name(), "task": result._task.get_name(), "msg": said, **more}
         with Path(os.environ["GITMEDIC_SKIPS"]).open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
