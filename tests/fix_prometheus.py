@@ -61,7 +61,7 @@ class Prometheus:
         self.base = base
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self._alertmanager = alertmanager
+        self.alertmanager = alertmanager
         self._process: subprocess.Popen[bytes] | None = None
         self.rules: list[dict[str, Any]] = []
         self.targets: list[dict[str, Any]] = []
@@ -72,8 +72,8 @@ class Prometheus:
             "rule_files": [str(self.base / "rules.json")],
             "scrape_configs": self.targets,
         }
-        if self._alertmanager:
-            host = self._alertmanager.removeprefix("http://")
+        if self.alertmanager:
+            host = self.alertmanager.removeprefix("http://")
             config["alerting"] = {"alertmanagers": [{"static_configs": [{"targets": [host]}]}]}
         (self.base / "prometheus.json").write_text(json.dumps(config))
         groups = {"groups": [{"name": "test", "rules": self.rules}]}
