@@ -11,8 +11,8 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppress
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, nullcontext, suppress
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
@@ -30,7 +30,6 @@ from receiver.adapters.runner.bytecode import compile_missing
 from receiver.adapters.signature.sshsig import SshSignatures
 from receiver.adapters.store.heartbeat import Heartbeats
 from receiver.adapters.store.held import HeldLocks
-from receiver.adapters.store.ledger import PostgresLedger
 from receiver.adapters.store.migrate import check_schema
 from receiver.adapters.store.pool import open_pool
 from receiver.adapters.store.pulse import PostgresPulse
@@ -43,21 +42,17 @@ from receiver.aftermath import look_at_asked
 from receiver.attendance import roll_call
 from receiver.config import Settings, explained
 from receiver.doctor import examine
-from receiver.domain.alert import Alert
-from receiver.domain.entity import Entity
-from receiver.domain.history import Past
 from receiver.domain.outcome import Role
 from receiver.domain.quorum import NAMESPACE
 from receiver.domain.run import Job, RunEvent, Rung, RunResult
-from receiver.elsewhere import routing_of
 from receiver.enlisting import Enlisting
 from receiver.errors import Broken, Refused, Retry
 from receiver.office import Office, Store, SystemClock, open_office
 from receiver.pipeline import Ports
 from receiver.places import Place
-from receiver.planners import open_planner, tiers_of
+from receiver.planners import tiers_of
 from receiver.ports import Planner, Receipt
-from receiver.preview import NO_CASE, Previewer, Recall
+from receiver.previewing import previews
 from receiver.starter import dsn_for, instance_id
 from receiver.watch import Rounds, Watch
 from receiver.web import server
@@ -288,44 +283,6 @@ def rounds_of(office: Office, place: Place) -> Rounds:
         repository=place.repository, prefix=place.prefix, place=place.name, routing=office.places.routing,
     )  # fmt: skip
     return Rounds(watch, store.deliveries, office.settings.at(place.name).forge.poll_seconds)
-
-
-@asynccontextmanager
-async def open_preview(settings: Settings, tier: str = "rules") -> AsyncIterator[Previewer]:
-    """Answers what would be decided; asks the sources of these settings, and nothing else."""
-    clock = SystemClock()
-    sources = Sources(settings.sources, clock)
-    try:
-        async with open_planner(settings, tier) as planner:
-            yield Previewer(
-                facts=GatherFacts(sources, clock), proof=sources, planner=planner, clock=clock,
-                routing=routing_of(settings.places),
-            )  # fmt: skip
-    finally:
-        await sources.aclose()
-
-
-def only_source(settings: Settings) -> str:
-    """The name that a payload without a sender goes by: the one source there is."""
-    return settings.sources[0].name if len(settings.sources) == 1 else "prom"
-
-
-def recall_of(ledger: PostgresLedger | None) -> Recall:
-    """The past as the store knows it; none where there is no store."""
-
-    async def recall(alert: Alert, entity: Entity | None) -> Past:
-        return await ledger.past(alert, entity, NO_CASE) if ledger is not None else Past()
-
-    return recall
-
-
-async def previews(settings: Settings, office: Office, body: bytes, source: str) -> list[dict[str, Any]]:
-    """For the API: as `gitmedic plan` answers."""
-    revision = await office.repo.revision(await office.repo.adopted())
-    recall = recall_of(office.store.ledger)
-    async with open_preview(settings) as previewer:
-        found = await previewer.payload(body, source=source or only_source(settings), revision=revision, recall=recall)
-    return [one.model_dump(mode="json") for one in found]
 
 
 class NoRunner:

@@ -41,13 +41,13 @@ def _read(file: Path) -> bytes:
 
 
 async def _plan(body: bytes, source: str, tier: str) -> None:
-    from receiver import wiring
+    from receiver import previewing
 
     found = settings()
-    async with _in_force() as (revision, opened), wiring.open_preview(found, tier) as previewer:
-        recall = wiring.recall_of(opened.store.ledger if opened else None)
+    async with _in_force() as (revision, opened), previewing.open_preview(found, tier) as previewer:
+        recall = previewing.recall_of(opened.store.ledger if opened else None)
         answers = await previewer.payload(
-            body, source=source or wiring.only_source(found), revision=revision, recall=recall
+            body, source=source or previewing.only_source(found), revision=revision, recall=recall
         )
     for answer in answers:
         show({"schema": 1, **answer.model_dump(mode="json")}, lambda answer=answer: _print(answer))  # type: ignore[misc]

@@ -51,7 +51,16 @@ def metrics_page() -> str:
         "attempts": {"m": {"success": 1}}, "sums": {"m": {}}, "plans": {"fast": 1}, "cost_usd": 1, "baseline_usd": 1,
     }  # fmt: skip
     counts = {"steps": {"triaged": 1}, "planner": planner, "embedder_up": 1}
-    worker = {"name": "w", "roles": "plan", "silent_seconds": 1, "metrics": counts}
+    worker = {
+        "name": "w",
+        "roles": "plan",
+        "sites": [],
+        "lives": True,
+        "sites": [],
+        "lives": True,
+        "silent_seconds": 1,
+        "metrics": counts,
+    }
     case = {"kind": "closed", "outcome": "fixed", "count": 1}
     schedule = {"name": "s", "ran": 1, "next": 1, "fates": {"ran": 1}}
     page = metrics.render(Snapshot(cases=[case], workers=[worker], slots=0, locks=0, schedules=[schedule])).decode()
