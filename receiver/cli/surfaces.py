@@ -56,8 +56,6 @@ def metrics_page() -> str:
         "roles": "plan",
         "sites": [],
         "lives": True,
-        "sites": [],
-        "lives": True,
         "silent_seconds": 1,
         "metrics": counts,
     }
