@@ -10,7 +10,7 @@ import pytest
 from receiver.adapters.planner.rules import RulesPlanner
 from receiver.domain.case import Approved, Case, Closed, Proposed, Triaged
 from receiver.domain.outcome import Role, Verdict
-from receiver.errors import Conflict
+from receiver.errors import Conflict, Refused
 from receiver.ports import Event, Lease
 from receiver.testing import World
 from receiver.worker import Worker
@@ -155,3 +155,28 @@ async def test_a_run_is_cleared_only_while_it_is_approved(world: World) -> None:
     await world.settle()
     assert not isinstance(world.case(case), Approved)
     assert await WorldClearances(world).wanted() == []
+
+
+@pytest.mark.anyio
+async def test_a_worker_that_lost_its_name_ends_itself_and_drains_nothing(world: World) -> None:
+    world.fire(alert())
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def slow(*_: Any, **__: Any) -> None:
+        begun.set()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.set()
+
+    world.repo.revision = slow  # type: ignore[method-assign, assignment]
+
+    async def beat() -> None:
+        await begun.wait()
+        raise Refused("working as 'w': the name was lost", reason="seat_lost")
+
+    worker = worker_of(world, chores=[(60.0, beat)])
+    async with asyncio.timeout(20):
+        with pytest.raises(Refused, match="the name was lost"):
+            await worker.run(asyncio.Event(), drain_seconds=50)
+    assert ended.is_set()

@@ -246,3 +246,15 @@ async def test_a_migration_gives_the_roles_their_rights_anew(pools: dict[str, Po
         await narrow.grant_again(connection)
     await check_schema(pools[EXECUTOR])
     assert "CREATE ROLE gitmedic_executor LOGIN" in narrow.script() and "PASSWORD '" not in narrow.script()
+
+
+async def test_a_case_that_it_does_not_hold_is_not_saved(
+    pools: dict[str, Pool], proposed: tuple[Proposed, Approved]
+) -> None:
+    case = await to_approved(pools, proposed[1])
+    result = RunResult(status="successful", started_at=NOW, ended_at=NOW)
+    executed = case.become(Executed, result=result)
+    with pytest.raises(psycopg.errors.InsufficientPrivilege, match="that it does not hold"):
+        async with pools[EXECUTOR].connection() as connection:
+            body = executed.model_dump_json()
+            await connection.execute("UPDATE cases SET kind = 'executed', role = 'plan', body = %s::jsonb", (body,))

@@ -76,7 +76,7 @@ BEGIN
     END IF;
     RETURN NEW;
 END $$;
-CREATE OR REPLACE TRIGGER clearances_guard BEFORE UPDATE ON clearances
+CREATE OR REPLACE TRIGGER clearances_guard BEFORE INSERT OR UPDATE ON clearances
     FOR EACH ROW EXECUTE FUNCTION guard_clearance();
 
 -- What a person locked, a person unlocks; one with an end may be swept after it.
