@@ -12,9 +12,11 @@ import pytest
 from receiver.adapters.embedder.settings import MemorySettings
 from receiver.adapters.planner.settings import PlannerSettings
 from receiver.adapters.proof.settings import SourceSettings
+from receiver.config import load
 from receiver.domain.inventory import read_inventory
 from receiver.domain.playbook import read_playbook
 from receiver.elsewhere import PlaceSettings
+from receiver.forges import RepoGit
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "receiver" / "README.md"])
@@ -37,6 +39,15 @@ def test_the_example_of_a_source() -> None:
     text = block("connect-alertmanager.md", "[[sources]]")
     (source,) = tomllib.loads(text)["sources"]
     assert SourceSettings.model_validate(source).jobs["cadvisor"] == "guests"
+
+
+def test_the_settings_of_an_executor_elsewhere(tmp_path: Path) -> None:
+    text = (
+        (ROOT / "docs" / "howto" / "sites.md").read_text().split("## 3. The executor")[1].split("Only this machine")[0]
+    )
+    (tmp_path / "gitmedic.toml").write_text(textwrap.dedent(text[text.index("    [database]") :]))
+    found = load(tmp_path, environment={})
+    assert found.worker.sites == ("lab",) and not found.database.unsafe_host and RepoGit(found.repo).url
 
 
 def test_the_example_of_a_place() -> None:
