@@ -27,12 +27,14 @@ from receiver.adapters.embedder.openai import OpenAIEmbedder
 from receiver.adapters.proof.client import PrometheusClient
 from receiver.adapters.repo.git import OpsRepository
 from receiver.adapters.runner.ansible import AnsibleRunner
+from receiver.adapters.runner.collections import compared, installed_in
 from receiver.adapters.store.heartbeat import Heartbeats
 from receiver.adapters.store.migrate import migrations
 from receiver.adapters.store.pool import open_pool
 from receiver.adapters.store.sites import PostgresSites
 from receiver.attendance import COMMAND
 from receiver.config import Settings, check_secret, problems
+from receiver.domain.collection import Collections
 from receiver.domain.finding import Finding
 from receiver.errors import GitmedicError, Invalid, Refused, Unavailable
 from receiver.starter import dsn_for
@@ -220,7 +222,20 @@ async def revision(settings: Settings, repo: OpsRepository) -> list[Finding]:
     if not content.policy.people:
         rows.append(_row("bad", "people", "policy.yml names nobody, so nothing can be approved", "add `people`"))
     modes = [_row("ok", f"source {one.name}", f"mode {content.policy.mode_of(one.name)}") for one in settings.sources]
-    return [*rows, *modes]
+    return [*rows, *modes, *_collections(settings, content.collections)]
+
+
+def _collections(settings: Settings, lock: Collections) -> list[Finding]:
+    """Whether what runs may load is here, byte for byte; an executor elsewhere has its own."""
+    place, rows = installed_in(settings.runner.collections), []
+    for one in lock.needed(lock.collections):
+        try:
+            compared(one, place)
+        except Refused as error:
+            rows.append(_row("warn", f"collection {one.name}", error.message, error.next_step))
+        else:
+            rows.append(_row("ok", f"collection {one.name}", f"{one.version}, as pinned"))
+    return rows
 
 
 async def sources(settings: Settings) -> list[Finding]:

@@ -31,17 +31,23 @@ def provide(pinned: Iterable[Pinned], place: Path, target: Path) -> None:
     """Exactly the pinned bytes below `target`, which Ansible then searches; else `Refused`."""
     (target / "ansible_collections").mkdir(mode=0o755, parents=True, exist_ok=True)
     for one in pinned:
-        files = read(place, one.name)
-        if digest_of(files) != one.sha256:
-            raise Refused(
-                f"collection {one.name} in {place} is not the one that collections.lock pins: {_what(files, one)}",
-                next_step=_NEXT, reason="collection",
-            )  # fmt: skip
+        files = compared(one, place)
         folder = target / "ansible_collections" / Path(*one.name.split("."))
         for path, content in files.items():
             file = folder / path
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content)
+
+
+def compared(one: Pinned, place: Path) -> dict[str, bytes]:
+    """The files of a collection, when they are the pinned ones; else `Refused`."""
+    files = read(place, one.name)
+    if digest_of(files) != one.sha256:
+        raise Refused(
+            f"collection {one.name} in {place} is not the one that collections.lock pins: {_what(files, one)}",
+            next_step=_NEXT, reason="collection",
+        )  # fmt: skip
+    return files
 
 
 def read(place: Path, name: str) -> dict[str, bytes]:

@@ -14,6 +14,8 @@ from receiver.adapters.runner.ansible import AnsibleRunner
 from receiver.adapters.runner.child import environment
 from receiver.adapters.runner.collections import lock_of, provide
 from receiver.adapters.runner.settings import RunnerSettings
+from receiver.config import load
+from receiver.doctor import _collections
 from receiver.domain.collection import Collections, read_collections
 from receiver.domain.run import Job, JobHost, RunEvent, RunResult
 from receiver.errors import Refused
@@ -151,3 +153,12 @@ def test_the_command_writes_what_a_work_tree_needs(tmp_path: Path, place: Path) 
     assert read_collections((tmp_path / "tree/collections.lock").read_bytes()) == lock_of(place, ["own.tools"])
     again = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True)
     assert json.loads(again.stdout)["changed"] is False
+
+
+def test_doctor_names_what_is_missing_or_altered(tmp_path: Path, place: Path) -> None:
+    lock = lock_of(place, ["own.tools"])
+    settings = load(tmp_path / "data", environment={"GITMEDIC_RUNNER__COLLECTIONS": str(place)})
+    assert [row.status for row in _collections(settings, lock)] == ["ok"]
+    module_of(place).write_text("altered")
+    (row,) = _collections(settings, lock)
+    assert row.status == "warn" and "altered files" in row.found and "catalog lock" in row.fix
