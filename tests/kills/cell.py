@@ -21,7 +21,7 @@ from tests.kills.points import POINTS, Point, Victim
 from tests.kills.stand import LEASE_SECONDS, LONG_LEASE_SECONDS, SOURCE, Forks, Stand, stand
 
 #: of one cell, on a machine that does much else
-SECONDS = 120.0
+SECONDS = 300.0
 ROLES = ("plan", "execute")
 
 
