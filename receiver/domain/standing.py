@@ -67,7 +67,6 @@ def is_scheduled(grant: Grant) -> str | None:
             return f"schedule {name!r} says something else by now"
     strangers = [host for host in grant.runfile.targets if host not in grant.hosts]
     return f"schedule {name!r} does not mean host {strangers[0]!r}" if strangers else None
-    return None
 
 
 def is_listed(grant: Grant) -> str | None:
