@@ -15,7 +15,7 @@ from receiver.adapters.planner.settings import PlannerSettings
 from receiver.config import Settings
 
 _EVERYWHERE = (
-    "PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR", "NO_COLOR", "TERM",
+    "PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "NO_COLOR", "TERM",
     "SSL_CERT_FILE", "SSL_CERT_DIR", "PYTHONDONTWRITEBYTECODE",
     "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
 )  # fmt: skip
@@ -29,6 +29,7 @@ _OF_A_UNIT = (
     "CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "INVOCATION_ID", "JOURNAL_STREAM", "SYSTEMD_EXEC_PID", "PYTHONPATH",
     "VIRTUAL_ENV",
 )  # fmt: skip
+_AGAIN = "GITMEDIC_BEGUN_AGAIN"
 _CREDENTIALS, _SOURCES = "GITMEDIC_CREDENTIALS", "GITMEDIC_SOURCES"
 
 
@@ -64,5 +65,7 @@ def shed(roles: str, settings: Settings) -> None:
     """Begin again without what is not ours, first of all; nothing happens when there is nothing."""
     kept = environment(roles, settings, os.environ)
     kept |= {name: os.environ[name] for name in _OF_A_UNIT if name in os.environ}
-    if os.environ.keys() - kept.keys():
+    # once: what a program before ours puts there each time anew would have no end
+    if os.environ.pop(_AGAIN, None) is None and os.environ.keys() - kept.keys():
+        kept[_AGAIN] = "1"
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], kept)  # noqa: S606 - ourselves, once more

@@ -1,6 +1,6 @@
 """Two executors with data directories of their own on one database: each runs what lies at its site, and nothing else.
 
-They were started by hand with secrets around them, and listen on no port.
+They work under the executor's own database role, were started by hand with secrets around them, and listen on no port.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import pytest
 import yaml
 from psycopg.conninfo import conninfo_to_dict
 
+from receiver.adapters.store import narrow
 from receiver.demo import cards, files, rig
 from receiver.domain.case import Closed, Proposed
 from receiver.domain.outcome import Outcome
@@ -30,9 +31,9 @@ SITES = {"demo": "DemoQueueStuck", "lab": "DemoWebDown"}
 STRANGE = {"AWS_SECRET_ACCESS_KEY": "canary-a", "ANTHROPIC_API_KEY": "canary-b", "GITMEDIC_SOURCES": "[]"}
 
 
-def url_of(dsn: str) -> str:
+def url_of(dsn: str, **other: str) -> str:
     """The address of a database as settings have it."""
-    said = conninfo_to_dict(dsn)
+    said = conninfo_to_dict(dsn) | other
     user, password = quote(str(said["user"])), quote(str(said["password"]), safe="")
     asked = urlencode({key: said[key] for key in ("host", "port") if key in said})
     return f"postgresql://{user}:{password}@/{said['dbname']}?{asked}"
@@ -41,13 +42,12 @@ def url_of(dsn: str) -> str:
 class Executor:
     """`gitmedic work --role execute --site …` as on another machine: its own directory, the database, and git."""
 
-    def __init__(self, running: rig.Rig, site: str) -> None:
+    def __init__(self, running: rig.Rig, site: str, password: str) -> None:
         self.site, self.data = site, running.place / f"executor-{site}"
         self.data.mkdir(mode=0o700)
-        self.url = (
-            f"database.url = {url_of(dsn_for(running.settings))!r}\nrepo.url = 'file://{running.settings.repo.path}'\n"
-        )
-        (self.data / "gitmedic.toml").write_text(self.url)
+        url = url_of(dsn_for(running.settings), user="gitmedic_executor", password=password)
+        text = f"database.url = {url!r}\nrepo.url = 'file://{running.settings.repo.path}'\n"
+        (self.data / "gitmedic.toml").write_text(text)
         (self.data / "gitmedic.toml").chmod(0o600)
         self.arguments = ["work", "--role", "execute", "--site", site, "--data-dir", str(self.data)]
         self.process = self.start()
@@ -82,7 +82,9 @@ async def two_sites(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[rig.
 
     monkeypatch.setattr(files, "ops_files", apart)
     async with rig.running(simulated=True, say=lambda text: None) as running:
-        executors = {site: Executor(running, site) for site in SITES}
+        async with running.office.store.pool.connection() as connection:
+            password = (await narrow.create(connection))["gitmedic_executor"]
+        executors = {site: Executor(running, site, password) for site in SITES}
         try:
             yield running, executors
         finally:
@@ -95,7 +97,7 @@ async def two_sites(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[rig.
 async def walked(running: rig.Rig, alertname: str) -> Closed:
     """The case of this alert, approved on its way, at its end."""
     is_approved = False
-    async with asyncio.timeout(150):
+    async with asyncio.timeout(240):
         while True:
             with contextlib.suppress(Retry, psycopg.Error):
                 archive = running.office.store.archive
@@ -132,7 +134,7 @@ def listening(pid: int) -> list[str]:
 
 
 async def alive(executor: Executor) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(180):
         while (await asyncio.to_thread(executor.command, "--health"))[0]:
             assert executor.process.poll() is None, executor.log
             await asyncio.sleep(0.2)

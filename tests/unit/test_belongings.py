@@ -71,4 +71,9 @@ def test_nothing_begins_again_that_has_nothing_to_shed(settings, monkeypatch) ->
         "GITMEDIC_SOURCES",
         "NOTIFY_SOCKET",
         "CREDENTIALS_DIRECTORY",
+        "GITMEDIC_BEGUN_AGAIN",
     }
+    # what a program before ours puts there each time anew has an end
+    monkeypatch.setattr(belongings.os, "environ", begun[0] | {"PUT_BY_A_WRAPPER": "x"})
+    belongings.shed("serve", settings)
+    assert len(begun) == 1 and "GITMEDIC_BEGUN_AGAIN" not in belongings.os.environ
