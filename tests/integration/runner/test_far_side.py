@@ -44,7 +44,8 @@ async def cancelled(base: Path, key: Key, host: SshHost, given: Job, seconds: st
     """Run until the far side sleeps, then cancel."""
     (base / "data").mkdir(exist_ok=True)
     (base / "data" / "known_hosts").write_text(f"{host.known_line}\n")
-    runner, stop = AnsibleRunner(RunnerSettings(), data_dir=base / "data", keys={"ssh": key.file}), asyncio.Event()
+    runner = AnsibleRunner(RunnerSettings(), data_dir=base / "data", credentials={"ssh": key.credential})
+    stop = asyncio.Event()
 
     async def record(events: Sequence[RunEvent]) -> None:
         """Nobody reads them here."""
