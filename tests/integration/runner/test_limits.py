@@ -31,7 +31,7 @@ def job(code: str, rung: Rung, task: str = TASK, **more: Any) -> Job:
     values: dict[str, Any] = {
         "run_id": new_id(), "mode": "run", "playbook_id": "t", "files": {"playbook.yml": play.encode()},
         "hosts": (JobHost(name="here", connection="local"),), "params": {"code": code}, "isolation": rung,
-        "timeout_seconds": 60,
+        "timeout_seconds": 240,
     }  # fmt: skip
     return Job.model_validate(values | more)
 
@@ -54,7 +54,7 @@ with open(os.environ["HOME"] + "/filler", "wb") as file:
     for _ in range(80):
         file.write(b"x" * (1 << 20))
         file.flush()
-time.sleep(60)
+time.sleep(600)
 """
 #: code, limits, the limit that it meets
 OVER = {
@@ -63,12 +63,12 @@ OVER = {
     "files that stay open": ("kept = [open('/dev/null') for _ in range(300)]", {"open_files": 256}, "open_files"),
     "memory of several": (
         'import subprocess, sys; eat = \'import time; x = bytearray(150 << 20); x[::4096] = b"x" * len(x[::4096]); '
-        "time.sleep(60)'; [p.wait() for p in [subprocess.Popen([sys.executable, '-c', eat]) for _ in range(3)]]",
+        "time.sleep(600)'; [p.wait() for p in [subprocess.Popen([sys.executable, '-c', eat]) for _ in range(3)]]",
         {"memory_mb": 400},
         "memory_mb",
     ),
     "processes": (
-        "import subprocess; [p.wait() for p in [subprocess.Popen(['/bin/sleep', '60']) for _ in range(90)]]",
+        "import subprocess; [p.wait() for p in [subprocess.Popen(['/bin/sleep', '600']) for _ in range(90)]]",
         {"processes": 60},
         "processes",
     ),
