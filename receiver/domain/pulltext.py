@@ -14,6 +14,7 @@ from receiver.domain.outcome import Risk
 from receiver.domain.playbook import Playbook
 from receiver.domain.proof import Reading
 from receiver.domain.proposal import Answer
+from receiver.domain.run import Hop, JobHost
 from receiver.domain.text import fence, sentence, span
 from receiver.domain.untrusted import prose
 
@@ -27,11 +28,28 @@ def proposal_title(case: Rehearsed, playbook: Playbook) -> str:
     return f"{playbook.title} on {', '.join(case.runfile.targets)}"
 
 
-def proposal_body(case: Rehearsed | Proposed, playbook: Playbook) -> str:
+def reached(hosts: Sequence[JobHost]) -> list[str]:
+    """How each SSH target is reached, as it is pinned: user, address and way (rule S21)."""
+    found = []
+    for host in hosts:
+        if host.connection == "ssh":
+            by = [_login(hop) for hop in host.jump]
+            way = f" by way of {', then '.join(by)}" if by else ""
+            found.append(f"{host.name}: {_login(host)}{way}{', as root by sudo' if host.become else ''}")
+    return found
+
+
+def _login(host: JobHost | Hop) -> str:
+    where = host.address if host.port == 22 else f"[{host.address}]:{host.port}"
+    return f"{host.user}@{where}" if host.user else where
+
+
+def proposal_body(case: Rehearsed | Proposed, playbook: Playbook, hosts: Sequence[JobHost] = ()) -> str:
     """Markdown: what would happen, where, why, and what the dry run showed."""
     expires = case.runfile.expires_at
     lines = [
         f"**{playbook.title}** (`{playbook.id}`, risk {playbook.risk}) on {_names(case.runfile.targets)}.",
+        *(f"- {span(one)}" for one in reached(hosts)),
         "",
         f"Why: {_why(case)}",
         *(["", f"Track record: {case.track.said}."] if case.track is not None else []),

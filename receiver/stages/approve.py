@@ -20,6 +20,7 @@ from receiver.domain.approval import (
 )
 from receiver.domain.case import CLOSED_BY_A_STRANGER, TURNED_DOWN, Approved, Ended, Proposed
 from receiver.domain.forge import Marks, PullRequest
+from receiver.domain.job import job_hosts
 from receiver.domain.outcome import Outcome, Verdict
 from receiver.domain.proof import Reading
 from receiver.domain.proposal import Approval, Signature
@@ -146,8 +147,9 @@ async def _say(case: Proposed, merge: Merge, forge: Forge, silent: str, grounds:
     text = standing_comment(case, required, can_approve=may_count(merge), silent=silent)
     if case.given is not None:
         # the description is its author's; what the dry run showed stands in our comment
-        playbook = (await grounds.repo.revision(case.revision)).catalog.playbooks[case.runfile.playbook]
-        text = f"{proposal_body(case, playbook)}\n\n{text}"
+        revision = await grounds.repo.revision(case.revision)
+        hosts = job_hosts(revision.inventory, case.runfile.targets)
+        text = f"{proposal_body(case, revision.catalog.playbooks[case.runfile.playbook], hosts)}\n\n{text}"
     await forge.comment(case.proposal.number, text)
 
 

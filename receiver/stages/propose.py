@@ -9,6 +9,7 @@ from hashlib import sha256
 
 from receiver.domain.case import Ended, Proposed, Rehearsed
 from receiver.domain.forge import Opening
+from receiver.domain.job import job_hosts
 from receiver.domain.outcome import Outcome
 from receiver.domain.proposal import Proposal
 from receiver.domain.pulltext import proposal_body, proposal_title
@@ -41,7 +42,7 @@ async def propose(
         head, base_sha = await branches.propose(
             branch=branch, path=path, content=content, message=_message(case, title)
         )
-        body = proposal_body(case, playbook)
+        body = proposal_body(case, playbook, job_hosts(revision.inventory, case.runfile.targets))
         pull = await forge.open(Opening(branch=branch, head_sha=head, base=base, title=title, body=body))
     except Conflict as error:
         # its branch or its pull request is somebody else's, or was closed: asking again changes nothing

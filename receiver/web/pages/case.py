@@ -11,9 +11,11 @@ from typing import Any
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
+from receiver.domain.job import job_hosts
 from receiver.domain.outcome import Risk
 from receiver.domain.place import key_of
 from receiver.domain.policyfile import Person
+from receiver.domain.pulltext import reached
 from receiver.domain.quorum import may_approve
 from receiver.domain.resolution import ACTS
 from receiver.domain.text import plain
@@ -173,7 +175,18 @@ async def _values(parts: Parts, id: str, person: Person | None) -> dict[str, Any
         "rail": rail(case),
         "told": natures(case["events"]),
         "tally": tally(counted),
+        "reached": await _reached(parts, case),
     }
+
+
+async def _reached(parts: Parts, case: dict[str, Any]) -> list[str]:
+    """How each target is reached, by the inventory of the case's revision (rule S21)."""
+    if not case["runfile"] or not case["revision"]:
+        return []
+    with contextlib.suppress(GitmedicError):
+        inventory = (await parts.repo.revision(case["revision"])).inventory
+        return reached(job_hosts(inventory, tuple(case["runfile"]["targets"])))
+    return []
 
 
 async def _playbook(parts: Parts, case: dict[str, Any]) -> dict[str, Any] | None:

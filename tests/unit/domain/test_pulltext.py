@@ -24,10 +24,11 @@ from receiver.domain.pulltext import (
     labels,
     outcome_comment,
     proposal_body,
+    reached,
     standing_comment,
     status_line,
 )
-from receiver.domain.run import RunResult
+from receiver.domain.run import Hop, JobHost, RunResult
 from receiver.testing import World
 from tests.unit.test_pipeline import CATALOG, FILES, alert
 
@@ -149,3 +150,12 @@ def test_labels_and_the_status_are_short():
 
 async def test_the_status_is_one_bounded_line():
     assert len(status_line(await proposed(), ["x" * 500])) == 140
+
+
+def test_how_each_target_is_reached_stands_on_the_proposal():
+    hop = Hop(name="bastion", address="192.0.2.1", port=2222, user="hop")
+    web = JobHost(name="web1", address="192.0.2.10", user="ops", become=True, jump=(hop,))
+    assert reached([web, JobHost(name="here", connection="local"), JobHost(name="nas", address="nas.lan")]) == [
+        "web1: ops@192.0.2.10 by way of hop@[192.0.2.1]:2222, as root by sudo",
+        "nas: nas.lan",
+    ]
