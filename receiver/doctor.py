@@ -86,6 +86,16 @@ async def files(settings: Settings) -> list[Finding]:
         )
     ]
     rows += [_row("bad", "secrets", error.message, error.next_step) for error in _open_secrets(settings)]
+    rows += [
+        _row(
+            "warn",
+            f"credential {name!r}",
+            "it is for no host: no run gets it",
+            'hosts = ["…"], or ["*"] for every host',
+        )
+        for name, one in settings.credentials.items()
+        if not one.hosts
+    ]
     free = shutil.disk_usage(folder).free
     status: Literal["ok", "warn", "bad"]
     status = "ok" if free > _LITTLE_BYTES else "warn" if free > _TOO_LITTLE_BYTES else "bad"

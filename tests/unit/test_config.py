@@ -1,5 +1,6 @@
 """Settings: where each value comes from, what is refused and in which words, and what is never shown."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -269,3 +270,14 @@ def test_accounts_of_a_second_server_of_a_kind_go_by_a_name_of_their_own(tmp_pat
     catalogs = _load(tmp_path, FAR.format("", "infra/ops") + text + other)
     names = [realm_of(catalogs.forge, catalogs.places, name) for name in ("lab", "attic")]
     assert names == ["gitea", "gitea:git.attic:3000"]
+
+
+def test_a_credential_for_no_host_is_shown_by_doctor(tmp_path):
+    from receiver import doctor
+
+    (tmp_path / "key").write_text("x")
+    (tmp_path / "key").chmod(0o600)
+    text = "[credentials.%s]\nkind = 'token'\nfile = '" + str(tmp_path / "key") + "'\n%s"
+    settings = _load(tmp_path, text % ("none", "") + text % ("some", "hosts = ['*']\n"))
+    rows = asyncio.run(doctor.files(settings))
+    assert [row.what for row in rows if "no run gets it" in row.found] == ["credential 'none'"]
