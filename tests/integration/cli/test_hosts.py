@@ -25,7 +25,7 @@ def up() -> Iterator[Up]:
     made = gitmedic("init", str(folder / "tree"), "--data-dir", str(folder / "d"))
     assert made.returncode == 0, made.stderr
     with Up(folder / "d") as running:
-        yield running.ready()
+        yield running.ready(120)
     shutil.rmtree(folder)
 
 
