@@ -31,6 +31,7 @@ from receiver.adapters.runner.collections import compared, installed_in
 from receiver.adapters.store.heartbeat import Heartbeats
 from receiver.adapters.store.migrate import migrations
 from receiver.adapters.store.pool import open_pool
+from receiver.adapters.store.resolutions import PostgresResolutions
 from receiver.adapters.store.sites import PostgresSites
 from receiver.attendance import COMMAND
 from receiver.config import Settings, check_secret, problems
@@ -158,6 +159,10 @@ async def workers(settings: Settings) -> list[Finding]:
         for outage in await PostgresSites(pool).unserved():
             since = f"nobody since {outage.since:%Y-%m-%d %H:%M} UTC"
             rows.append(_row("bad", f"executor for site {outage.site}", since, COMMAND.format(outage.site)))
+        unsettled = await PostgresResolutions(pool).waiting()
+        if unsettled:
+            found = f"{unsettled} need a person: nobody knows what came of them"
+            rows.append(_row("warn", "interrupted runs", found, "gitmedic case list --outcome interrupted"))
     if len(instances) > 1 and not settings.forge.is_remote and not settings.repo.url:
         found = f"{len(instances)} data directories share this database, and the repository lies in this one alone"
         rows.append(

@@ -176,6 +176,7 @@ async def work(settings: Settings, roles: Sequence[Role]) -> None:
             await tiered.ready()
             await office.repo.revision(await office.repo.adopted())  # a prompt with an error is said now, not at night
         ports = _ports(settings, office, sources, tiered or RulesPlanner(), instance, executes=Role.EXECUTE in roles)
+        looks = (_LOOK_SECONDS, partial(look_at_asked, store.resolutions, store.archive, sources, office.repo))
         worker = Worker(
             ports,
             store.cases,
@@ -189,11 +190,7 @@ async def work(settings: Settings, roles: Sequence[Role]) -> None:
                 (_ALIVE_SECONDS, lambda: store.ledger.appear(instance)),
                 (BEAT_SECONDS, lambda: _beat(store, worker, seat, tiered)),
                 *(upkeep(office) if plans else []),
-                *(
-                    [(_LOOK_SECONDS, lambda: look_at_asked(store.resolutions, store.archive, sources, office.repo))]
-                    if plans
-                    else []
-                ),
+                *([looks] if plans else []),
             ],
             under=lambda ports, lease: replace(
                 ports, runs=store.runs.under(lease), locks=HeldLocks(store.locks, store.cases, lease)
