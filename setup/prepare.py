@@ -42,7 +42,7 @@ TEST_TOOLS = {
     "vtysh": ("frr", "usr/bin/vtysh"),
 }
 #: what no unpacking can bring, for it needs a hundred libraries: installed, where root may; it starts no service
-TEST_PACKAGES = {"chromium": "chromium"}
+TEST_PACKAGES = {"chromium": "chromium", "ip": "iproute2", "systemctl": "systemd"}
 #: libraries that a minimal machine may lack
 FRR = ("libyang2", "libc-ares2", "libjson-c5", "libreadline8", "libcap2", "libpcre2-8-0")
 LIBRARIES = {"sshd": ("libwrap0", "libnsl2", "libtirpc3"), "zebra": FRR, "bgpd": FRR, "vtysh": FRR}

@@ -74,6 +74,7 @@ class Docker:
 
     def add_machine(self, net: Net, name: str, public_key: str, units: dict[str, str]) -> Target:
         """A container with systemd as its first process and sshd, on a test's network; `units`: name → command."""
+        required("systemctl")  # the container starts the machine's own systemd
         home = net.base / name
         key = write_home(home, public_key)
         place = str(self.base / "etc.tar")
