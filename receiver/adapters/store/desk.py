@@ -21,6 +21,15 @@ from receiver.ports import Event
 SQL = load("desk")
 
 
+def opening_of(case: Planned, events: Sequence[Event]) -> dict[str, Any]:
+    """What the statement `open` is given."""
+    alert = case.alert
+    return row_of(case, events, role=Role.PLAN) | {
+        "source": alert.source if alert else None, "fingerprint": alert.fingerprint if alert else None,
+        "alertname": alert.name if alert else None, "severity": alert.severity_rank if alert else 1,
+    }  # fmt: skip
+
+
 class PostgresDesk:
     """The Desk port on PostgreSQL."""
 
@@ -29,12 +38,7 @@ class PostgresDesk:
 
     async def open(self, case: Planned, events: Sequence[Event]) -> None:
         """A case that a person began; `Conflict` when its alert has an open one."""
-        alert = case.alert
-        about = {
-            "source": alert.source if alert else None, "fingerprint": alert.fingerprint if alert else None,
-            "alertname": alert.name if alert else None, "severity": alert.severity_rank if alert else 1,
-        }  # fmt: skip
-        if not await self._rows("open", **row_of(case, events, role=Role.PLAN), **about):
+        if not await self._rows("open", **opening_of(case, events)):
             raise Conflict("opening a case: its alert has an open case already")
 
     async def note(self, case: str, event: Event, *, wake: bool = False) -> None:

@@ -13,17 +13,16 @@ from typing import Any
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
-from receiver.adapters.store.cases import row_of
+from receiver.adapters.store.desk import SQL as OPENING
+from receiver.adapters.store.desk import opening_of
 from receiver.adapters.store.pool import translated
 from receiver.adapters.store.queries import load
 from receiver.domain.case import Planned
-from receiver.domain.outcome import Role
 from receiver.domain.timetable import Moment
 from receiver.errors import Refused
 from receiver.ports import Event, Page
 
 SQL = load("schedules")
-_DESK = load("desk")
 _MOST, _MOST_DIGITS = 500, 19
 
 
@@ -60,7 +59,7 @@ class PostgresSchedules:
                     return False
                 for case in cases:
                     event = Event(kind="case.planned", actor=moment.by, text=case.plan.why)
-                    await connection.execute(_DESK["open"], row_of(case, [event], role=Role.PLAN))
+                    await connection.execute(OPENING["open"], opening_of(case, [event]))
         return True
 
     async def marks(self) -> list[dict[str, Any]]:
