@@ -46,6 +46,26 @@ async def test_the_end_of_a_run_is_written_when_the_database_is_back(
     assert len(tries) == 12
 
 
+async def test_the_end_of_a_step_is_written_when_the_database_is_back(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = await proposed(world)
+    end_step, tries = world.runs.end_step, []
+
+    async def away(run: str, step: int, result: RunResult) -> None:
+        tries.append(step)
+        if len(tries) < 12:
+            raise Unavailable("the database is starting up")
+        await end_step(run, step, result)
+
+    monkeypatch.setattr(stepping, "OF_AN_END", (0.0,) * 20)
+    monkeypatch.setattr(world.runs, "end_step", away)
+    world.runner.on_run = lambda job: setattr(world.proof, "verdict", Verdict.RESOLVED)
+    await world.merge(case, "anna")
+    assert (await closed(world, case)).outcome is Outcome.FIXED
+    assert len(tries) == 12
+
+
 def test_the_end_of_a_run_waits_as_long_as_its_case_is_held() -> None:
     assert 300 < sum(stepping.OF_AN_END) < worker.HOPE_SECONDS
 
