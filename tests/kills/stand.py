@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,6 +33,7 @@ from receiver.adapters.store.desk import PostgresDesk
 from receiver.adapters.store.embedded import EmbeddedPostgres
 from receiver.adapters.store.migrate import migrate
 from receiver.config import Settings, load
+from receiver.errors import Unavailable
 from receiver.office import Office, open_office
 from receiver.starter import os_user, prepare
 from tests.kills.role import GO, REACHED
@@ -255,8 +256,7 @@ async def stand(
     with _metrics(place / "target" / "lines") as port:
         settings, first = _installation(place, _url(postgres, database), port, gated=gated, lease=lease)
         async with open_office(settings) as office:
-            await PostgresDesk(office.store.pool).adopt(first, old=None, digest="", actor="os:test")
-            await office.store.inbox.connect([SOURCE])
+            await _patiently(lambda: _begin_in(office, first))
             made = Stand(place, settings, office, postgres, forks, random.Random(seed))
             try:
                 yield made
@@ -266,6 +266,19 @@ async def stand(
     with psycopg.connect(postgres.dsn("postgres"), autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {database} WITH (FORCE)")
     shutil.rmtree(place, ignore_errors=True)
+
+
+async def _begin_in(office: Office, first: str) -> None:
+    await PostgresDesk(office.store.pool).adopt(first, old=None, digest="", actor="os:test")
+    await office.store.inbox.connect([SOURCE])
+
+
+async def _patiently(act: Callable[[], Awaitable[None]]) -> None:
+    """A machine that does much else may keep a pool waiting."""
+    for _ in range(20):
+        with contextlib.suppress(Unavailable):
+            return await act()
+    return await act()
 
 
 def _url(postgres: EmbeddedPostgres, database: str) -> str:
