@@ -159,8 +159,9 @@ _ALL = (
     ),
     _point("last event read, not stored", "execute", f"{RUNS}.record", when=_has_stats, hit=2, ends=_LOST),
     _point("step ended, not recorded", "execute", f"{RUNS}.end_step", ends=_LOST),
-    _point("step recorded, run goes on", "execute", f"{RUNS}.end_step", after=True, ends=_LOST),
-    _point("run ended, not recorded", "execute", f"{RUNS}.finish", hit=2, more=("postgres", "all"), ends=_LOST),
+    # from here on its steps tell how it ended
+    _point("step recorded, run goes on", "execute", f"{RUNS}.end_step", after=True),
+    _point("run ended, not recorded", "execute", f"{RUNS}.finish", hit=2, more=("postgres", "all")),
     _point("end recorded, locks held", "execute", f"{RUNS}.finish", after=True, hit=2, more=("postgres", "all")),
     _point("locks given back", "execute", f"{LOCKS}.free", after=True),
     _point("executed, not saved", "execute", f"{CASES}.save", when=_case("executed")),
