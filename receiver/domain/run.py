@@ -11,8 +11,8 @@ from receiver.domain.collection import Pinned
 from receiver.domain.record import Record
 
 #: how a run is shut in, strongest first; what each stops is found by a probe, not believed
-Rung = Literal["netns", "bwrap", "landlock", "container", "none"]
-RUNGS: tuple[Rung, ...] = ("netns", "bwrap", "landlock", "container", "none")
+Rung = Literal["netns", "bwrap", "landlock", "none"]
+RUNGS: tuple[Rung, ...] = ("netns", "bwrap", "landlock", "none")
 
 
 class Hop(Record):
