@@ -86,12 +86,9 @@ async def _locked(case: Approved, grounds: Grounds, steps: Steps, runner: Runner
             raise Retry(why, after_seconds=10)
         return case.end(row.fails_as, why, reason=row.name)
     jobs = await _jobs(case, grounds, isolation)
-    # the last look before it begins; a database that does not answer starts nothing
-    paused, by = await grounds.gate.paused(), await steps.called_off(case.runfile.run)
-    if by is not None:
-        return case.end(Outcome.CANCELLED, f"called off by {by} before it began", reason="called_off")
-    if paused:
-        raise Retry(paused, after_seconds=10)
+    off = await _last_look(case, grounds, steps)
+    if off is not None:
+        return off
     attempt = await _begun(case, grounds, instance)
     if attempt is None:
         return case.end(Outcome.INTERRUPTED, _CLAIMED, reason="claim")
@@ -110,6 +107,16 @@ async def _timed(result: RunResult, ledger: Ledger) -> RunResult:
     if abs(off.total_seconds()) < JUMP_SECONDS:
         return result
     return result.model_copy(update={"started_at": result.started_at + off, "ended_at": result.ended_at + off})
+
+
+async def _last_look(case: Approved, grounds: Grounds, steps: Steps) -> Ended | None:
+    """Just before it begins; a database that does not answer starts nothing."""
+    paused, by = await grounds.gate.paused(), await steps.called_off(case.runfile.run)
+    if by is not None:
+        return case.end(Outcome.CANCELLED, f"called off by {by} before it began", reason="called_off")
+    if paused:
+        raise Retry(paused, after_seconds=10)
+    return None
 
 
 async def _jobs(case: Approved, grounds: Grounds, isolation: Rung) -> list[Job]:

@@ -191,7 +191,7 @@ all:
 """
 
 
-@attack("in_the_way", forges=FORGES, says="paused by bert")
+@attack("in_the_way", "last_look", forges=FORGES, says="paused by bert")
 async def paused_after_approval(stand: Stand) -> None:
     """Everything is paused between the merge and the start."""
     await _approved(stand)

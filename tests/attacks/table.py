@@ -172,6 +172,15 @@ def _silence_is_proof(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(approve, "_gone", silent)
 
 
+def _no_last_look(patch: pytest.MonkeyPatch) -> None:
+    """The pause is read once more between the clearance and the claim."""
+
+    async def nothing(*_: Any) -> None:
+        return None
+
+    patch.setattr(execute, "_last_look", nothing)
+
+
 def _whoever_opened_it(patch: pytest.MonkeyPatch) -> None:
     """A pull request of our branch that somebody else opened is never taken for ours."""
 
@@ -189,6 +198,7 @@ GUARDS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "moved": _any_number,
     "begun": _never_begun,
     "opened_by_us": _whoever_opened_it,
+    "last_look": _no_last_look,
     "proof": _silence_is_proof,
 }
 
