@@ -6,15 +6,24 @@ import asyncio
 import os
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from psycopg.sql import SQL, Identifier
+from psycopg_pool import AsyncConnectionPool
 
 from receiver.adapters.runner.ansible import AnsibleRunner
 from receiver.adapters.runner.settings import CredentialSettings, RunnerSettings
+from receiver.adapters.store.desk import PostgresDesk
+from receiver.adapters.store.runs import PostgresRuns
+from receiver.domain.case import Planned
+from receiver.domain.outcome import Mode
+from receiver.domain.plan import Plan
 from receiver.domain.run import Job, JobHost, RunEvent, RunResult
 from receiver.identity import new_id
+from receiver.ports import Event
 
 pytestmark = pytest.mark.anyio
 CANARIES = {"proxmox": "canary-token-9f3e", "gear": "canary-password-77aa", "sudo": "canary-become-51cc",
@@ -144,6 +153,34 @@ async def test_a_canary_of_each_kind_is_found_nowhere(bench: Bench, isolation: s
         assert canary not in scratch, name
     assert "canary-password" not in kept and "Y2FuYXJ5" not in kept
     assert list((bench.data / "scratch").iterdir()) == []
+
+
+async def test_no_table_and_no_line_of_the_log_has_a_canary(
+    bench: Bench, pool: AsyncConnectionPool[Any], capfd: pytest.CaptureFixture[str]
+) -> None:
+    (bench.open / "looked").touch()
+    case = Planned(
+        id=new_id(), opened_at=datetime.now(UTC), revision="f" * 40, mode=Mode.PROPOSE, entity=None,
+        plan=Plan(action="playbook", playbook="t_t", why="a test"), requested_by="system",
+    )  # fmt: skip
+    await PostgresDesk(pool).open(case, [Event(kind="case.planned", actor="system", text="a test")])
+    runs, job = PostgresRuns(pool), bench.job("proxmox", "gear", "sudo", "box")
+    attempt = await runs.begin(job.run_id, case.id, "run", "test")
+    result = await bench.runner.run(job, lambda events: runs.record(attempt, events), lambda: runs.cancelled(attempt))
+    await runs.finish(attempt, result)
+    dump = ""
+    async with pool.connection() as connection:
+        tables = await (await connection.execute("SELECT schemaname, tablename FROM pg_tables")).fetchall()
+        for schema, table in tables:
+            if schema not in ("pg_catalog", "information_schema"):
+                rows = await connection.execute(
+                    SQL("SELECT t::text FROM {}.{} t").format(*map(Identifier, (schema, table)))
+                )
+                dump += "".join(row for (row,) in await rows.fetchall())
+    said = capfd.readouterr()
+    assert "(secret)" in dump and "Fail with it" in dump
+    for name, canary in CANARIES.items():
+        assert canary not in dump + said.out + said.err, name
 
 
 @pytest.mark.parametrize(
