@@ -53,6 +53,7 @@ async def anna(world: World, name: str = "anna") -> Person:
 
 async def interrupted(world: World) -> Closed:
     case, run = await waiting(world)
+    world.clock.pass_seconds(5)
     await world.runs.begin_step(run, 0, await world.runs.begin(run, case, "run", "test"), ["web1"])
     await world.locks.free("other")
     end = await closed(world, case)
