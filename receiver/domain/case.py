@@ -123,6 +123,7 @@ class _Ended(_Case):
     risk: Risk | None = None
     guard: tuple[Answer, ...] = ()
     standing: Standing | None = None
+    asked: tuple[Answer, ...] = ()  #: of a standing approval, by the executor just before the start
     rehearsals: tuple[Rehearsal, ...] = ()
     proposal: Proposal | None = None
     approval: Approval | None = None

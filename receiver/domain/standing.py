@@ -13,7 +13,6 @@ from receiver.domain.landing import Trees
 from receiver.domain.outcome import Outcome
 from receiver.domain.playbook import Playbook
 from receiver.domain.policyfile import Policy
-from receiver.domain.proposal import Answer
 from receiver.domain.record import Record
 from receiver.domain.runfile import RunFile
 from receiver.domain.table import Row
@@ -25,7 +24,6 @@ class Standing(Record):
 
     by: str  #: `policy:<schedule>@<commit>`
     at: datetime  #: when the guard found it, by the database's clock
-    checks: tuple[Answer, ...] = ()  #: as the executor asked them, just before the start
 
 
 class Grant(Record):

@@ -43,7 +43,7 @@ def case_view(
         "requested_by": body.get("requested_by"),
         "policy": body.get("guard") or [],
         "scheduled": body.get("scheduled"),
-        "standing": body.get("standing"),
+        "standing": body.get("standing") and {**body["standing"], "checks": body.get("asked") or []},
         "runfile": body.get("runfile"),
         "risk": body.get("risk"),
         "rehearsals": body.get("rehearsals") or [],

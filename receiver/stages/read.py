@@ -15,7 +15,7 @@ from receiver.domain.job import job_of, lock_names
 from receiver.domain.outcome import Outcome
 from receiver.domain.proposal import Answer
 from receiver.domain.run import Job, RunResult
-from receiver.domain.standing import STANDING, Standing
+from receiver.domain.standing import STANDING
 from receiver.domain.table import answer_all, first_no
 from receiver.errors import Broken, Conflict, Retry
 from receiver.evidence import Grounds
@@ -70,7 +70,7 @@ async def _locked(case: Vetted, grounds: Grounds, steps: Steps, runner: Runner, 
         row, why = no
         if row.fails_as is None:
             raise Retry(why, after_seconds=10)
-        return case.end(row.fails_as, why, reason=row.name, standing=_asked(case, answers))
+        return case.end(row.fails_as, why, reason=row.name, asked=answers)
     revision = await grounds.repo.revision(case.revision)
     playbook = revision.catalog.playbooks[case.runfile.playbook]
     files = await grounds.repo.files(case.revision, playbook.path)
@@ -81,7 +81,7 @@ async def _locked(case: Vetted, grounds: Grounds, steps: Steps, runner: Runner, 
     result = await _once(case, job, grounds, runner, instance)
     if result is None:
         why = "this run was claimed or begun before; what it found is not known"
-        return case.end(Outcome.INTERRUPTED, why, reason="claim", standing=_asked(case, answers))
+        return case.end(Outcome.INTERRUPTED, why, reason="claim", asked=answers)
     return _ended(case, result, answers)
 
 
@@ -109,9 +109,4 @@ async def _unknown(attempt: str, grounds: Grounds) -> RunResult:
 def _ended(case: Vetted, result: RunResult, answers: tuple[Answer, ...]) -> Ended:
     found = f"read by {case.runfile.playbook}: see its log"
     why = found if result.status == "successful" else f"it ended {result.status}: {result.why}".removesuffix(": ")
-    return case.end(_ENDS[result.status], why, result=result, standing=_asked(case, answers))
-
-
-def _asked(case: Vetted, answers: tuple[Answer, ...]) -> Standing | None:
-    standing = case.standing
-    return standing.model_copy(update={"checks": answers}) if standing is not None and answers else standing
+    return case.end(_ENDS[result.status], why, result=result, asked=answers)

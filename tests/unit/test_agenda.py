@@ -84,7 +84,7 @@ async def test_what_only_reads_runs_without_a_proposal(world: World) -> None:
     for end in ends:
         assert end.requested_by == f"policy:look@{commit}" and end.standing is not None
         assert end.standing.by == f"policy:look@{commit}"
-        assert all(answer.passed is not False for answer in end.standing.checks) and end.standing.checks
+        assert all(answer.passed is not False for answer in end.asked) and end.asked
         assert end.plan is not None and end.plan.params["service"] == "web"
     assert len(world.repo.claims) == 2  # rule S2
     assert not set(world.ledger.taken_at) & {end.id for end in ends}

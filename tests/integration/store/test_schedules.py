@@ -8,15 +8,28 @@ from datetime import timedelta
 
 import pytest
 
+from receiver.adapters.planner.rules import RulesPlanner
+from receiver.adapters.store.cases import PostgresCases
 from receiver.adapters.store.ledger import PostgresLedger
 from receiver.adapters.store.pool import open_pool
 from receiver.adapters.store.schedules import PostgresSchedules
 from receiver.agenda import Agenda
+from receiver.domain.case import Ended, Planned, Vetted
+from receiver.domain.outcome import Role
+from receiver.domain.standing import Standing
+from receiver.errors import Broken
+from receiver.identity import new_id
+from receiver.pipeline import advance
+from receiver.ports import Event
+from receiver.testing import World
 from receiver.testing.outside import FakeNotifier
 from receiver.testing.repo import FakeRepo
-from tests.unit.test_agenda import OWN
+from tests.integration.store.test_narrow import EXECUTOR, PLANNER, RECEIVER, Pool, pools
+from tests.unit.test_agenda import OWN, to_vetted
 from tests.unit.test_pipeline import POLICY
 
+__all__ = ["pools"]
+pytestmark = pytest.mark.anyio
 SCHEDULES = b"""
 schedules:
   often: {cron: '*/5 * * * *', playbook: web_look, match: 'site="home"'}
@@ -24,7 +37,6 @@ schedules:
 """
 
 
-@pytest.mark.anyio
 async def test_two_planners_fire_each_moment_once(database: str) -> None:
     repo = FakeRepo()
     repo.adopt(OWN | {"policy.yml": POLICY + SCHEDULES})
@@ -52,3 +64,31 @@ async def test_two_planners_fire_each_moment_once(database: str) -> None:
     assert sum(row[1] == "ran" for row in often) == 1
     assert {row[1] for row in often} <= {"ran", "missed", "overlap"}
     assert opened == (sum(row[2] for row in rows),)
+
+
+async def test_a_reading_run_walks_under_the_narrow_roles(pools: dict[str, Pool]) -> None:
+    world = World(OWN, RulesPlanner())
+    await world.agenda.tick()
+    vetted = await to_vetted(world)
+    end = await advance(vetted, world.ports)
+    assert isinstance(end, Ended) and end.asked
+    (moment, _) = next(iter(world.schedules.filed.values()))
+    row = world.cases.rows[vetted.id].case
+    assert isinstance(row, Planned)
+    assert await PostgresSchedules(pools[PLANNER]).since("look", "r")
+    assert await PostgresSchedules(pools[PLANNER]).file(moment, [row])
+    cases, executor = PostgresCases(pools[PLANNER]), PostgresCases(pools[EXECUTOR])
+    lease = await cases.claim((Role.PLAN,), "p")
+    assert lease is not None
+    await cases.save(lease, vetted, [Event(kind="case.vetted", actor="system")], role=Role.EXECUTE)
+    lease = await executor.claim((Role.EXECUTE,), "e")
+    assert lease is not None and isinstance(lease.case, Vetted) and lease.case.standing == vetted.standing
+    forged = end.model_copy(update={"standing": Standing(by="policy:other@x", at=moment.due_at)})
+    with pytest.raises(Broken, match="change standing of a case"):
+        await executor.save(lease, forged, [Event(kind="case.ended", actor="system")], role=Role.PLAN)
+    await executor.save(lease, end, [Event(kind="case.ended", actor="system")], role=Role.PLAN)
+    # the server writes down what a person asked for; the executor schedules nothing
+    mine = moment.model_copy(update={"schedule": "mine", "by": "user:anna"})
+    assert await PostgresSchedules(pools[RECEIVER]).file(mine, [row.model_copy(update={"id": new_id()})])
+    with pytest.raises(Broken, match="permission denied"):
+        await PostgresSchedules(pools[EXECUTOR]).file(mine.model_copy(update={"schedule": "other"}), [])

@@ -10,7 +10,7 @@ GRANT INSERT, UPDATE ON alerts TO gitmedic_receiver;
 GRANT INSERT, UPDATE ON tokens, setup_links TO gitmedic_receiver;
 GRANT INSERT, UPDATE, DELETE ON sessions TO gitmedic_receiver;
 -- what people say; a case of theirs begins where every dispatched one does (see guards.sql)
-GRANT INSERT ON cases, case_events, reviews, desk_reviews, revision_words, adoptions TO gitmedic_receiver;
+GRANT INSERT ON cases, case_events, schedule_runs, reviews, desk_reviews, revision_words, adoptions TO gitmedic_receiver;
 GRANT UPDATE (due_at, woken, events, updated_at, waiting, cancel_by) ON cases TO gitmedic_receiver;
 GRANT UPDATE (cancel_by) ON attempts TO gitmedic_receiver;
 GRANT INSERT, UPDATE ON pull_requests, forge_comments, resolutions TO gitmedic_receiver;
@@ -20,4 +20,4 @@ GRANT INSERT, DELETE ON memory TO gitmedic_receiver;
 GRANT INSERT ON memory_forgotten TO gitmedic_receiver;
 
 -- read only: schema_migrations, run_events, run_steps, clearances, proposal_slots, track_record, plan_attempts,
--- turned_down, schedules, schedule_runs, forge_polls, forge_given, workers, sites, instances, memory_embedding
+-- turned_down, schedules, forge_polls, forge_given, workers, sites, instances, memory_embedding
