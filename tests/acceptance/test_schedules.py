@@ -38,7 +38,12 @@ def installation(place: Path) -> Settings:
     data.mkdir()
     backups.mkdir()
     (backups / "monday.tar").write_bytes(b"x" * 4096)
-    (data / "gitmedic.toml").write_text("[[sources]]\nname = 'home'\nkind = 'webhook'\n")
+    key = place / "id"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    (data / "gitmedic.toml").write_text(
+        "[[sources]]\nname = 'home'\nkind = 'webhook'\n"
+        f"[credentials.ssh]\nkind = 'ssh_key'\nfile = '{key}'\nhosts = ['here']\n"
+    )
     settings = load(data, environment={})
     host = {"ansible_connection": "local", "gitmedic_facts": {"cleanup.path": str(backups)},
             "gitmedic": {"site": "home", "local": {"writable": [str(backups)]}}}  # fmt: skip
