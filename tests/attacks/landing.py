@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from receiver.domain.outcome import Verdict
+from receiver.domain.place import Routing
 from tests.attacks.stand import POLICY, Elsewhere, Stand
 from tests.attacks.table import FORGES, attack
 from tests.forges.state import Protection
@@ -204,6 +206,15 @@ async def restored_after_approval(stand: Stand) -> None:
     """Approved and merged; then this installation is put back from a backup, or moved (rule S2)."""
     await _approved(stand)
     stand.world.ledger.since = stand.world.clock.now() + timedelta(days=1)
+    await stand.let_go()
+
+
+@attack("place", forges=FORGES)
+async def site_given_to_another_place(stand: Stand) -> None:
+    """Approved and merged here; then the settings give the runs of its site to another repository."""
+    await _approved(stand)
+    ports = stand.world.ports
+    stand.world.ports = replace(ports, places=replace(ports.places, routing=Routing(named={"home": "lab"})))
     await stand.let_go()
 
 
