@@ -2,8 +2,9 @@
 
 What is measured, with everything real (planner, executors, repository, PostgreSQL, sandbox, Ansible):
 
-- 40 approved runs of 2 s on 40 hosts, by one executor with two hands and by two of them, in turn; from the first
-  beginning to the last end. Target: two are at least 1.8 times as fast, since executors share nothing but the database.
+- 40 approved runs of 2 s on 40 hosts, by one executor with two hands and by two of them, on two sites, in turn; from
+  the first beginning to the last end. Target: two are at least 1.8 times as fast, since executors share nothing but
+  the database.
 - 10,000 events as a run hands them on, in its own batches: events stored a second (target: 2,000, above what any
   run writes), and a run with many events with the real store to the same run with none (target: at most 1.1).
 - A cancelled run that has put a process into the background: seconds from the person's word until nothing of it is left
@@ -212,8 +213,8 @@ async def _batch(here: place.Place, office: Office, executors: int, runs: int) -
         await office.doors.approve(case, head_sha=head, person=person, via="terminal")
     await _until(here, cases, "approved")
     with contextlib.ExitStack() as stack:
-        for _ in range(executors):
-            stack.enter_context(place.process(_work("execute"), log, _told(here, _HANDS)))
+        for site in _SITES if executors > 1 else ("",):
+            stack.enter_context(place.process(_work("execute", site), log, _told(here, _HANDS)))
         await _until(here, cases, "closed")
     query = """SELECT count(*) FILTER (WHERE status = 'successful'),
                       extract(epoch FROM max(ended_at) - min(begun_at))::float
@@ -262,8 +263,9 @@ def _furnish(here: place.Place, hosts: int, run_seconds: float) -> None:
     here.sql("UPDATE adoptions SET commit = %(commit)s", {"commit": first})
 
 
-def _work(role: str) -> list[str]:
-    return [sys.executable, "-P", "-m", "receiver", "work", "--role", role]
+def _work(role: str, site: str = "") -> list[str]:
+    argv = [sys.executable, "-P", "-m", "receiver", "work", "--role", role]
+    return [*argv, "--site", site] if site else argv
 
 
 def _told(here: place.Place, hands: int = 4) -> dict[str, str]:

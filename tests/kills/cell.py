@@ -72,8 +72,8 @@ async def _kill_at(here: Stand, point: Point, victim: Victim) -> None:
     for role in dead:
         here.kill(role)
     if victim == "child":
-        children = here.children()
-        assert children, "no process of a run is here"
+        while not (children := here.children()):  # forked, and not itself yet
+            await asyncio.sleep(0.005)
         for pid in children:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
