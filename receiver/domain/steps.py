@@ -7,7 +7,7 @@ touched. Nothing is done again: a step that was begun is never begun a second ti
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from receiver.domain.outcome import Verdict
 from receiver.domain.playbook import Playbook
@@ -17,6 +17,8 @@ from receiver.domain.run import RunResult
 from receiver.domain.table import Row
 
 _MOST_TEXT = 200_000
+#: between the record of a step and its process, and from its end until nothing of it is left
+_TO_BEGIN_AND_END = 60
 
 
 class Step(Record):
@@ -26,6 +28,7 @@ class Step(Record):
     hosts: tuple[str, ...]
     begun_at: datetime
     result: RunResult | None = None  #: None: it has not ended, or nobody knows how
+    instance: str = ""  #: of the executor that began it
 
 
 class Between(Record):
@@ -98,6 +101,16 @@ def summed(results: Sequence[RunResult], hosts: Sequence[tuple[str, ...]], *, wh
             "started_at": results[0].started_at,
         }
     )
+
+
+def may_live_until(steps: Sequence[Step], seconds: int, here: str) -> datetime | None:
+    """Until when a process of a run whose executor fell silent may still be at work; None: there is none.
+
+    An executor that is only cut off goes on, and ends what takes longer than the playbook's `seconds`. One of this
+    very data directory is gone: what it left was ended when this one began.
+    """
+    begun = [step.begun_at for step in steps if step.result is None and step.instance != here]
+    return max(begun) + timedelta(seconds=seconds + _TO_BEGIN_AND_END) if begun else None
 
 
 def picked_up(steps: Sequence[Step], hosts: Sequence[tuple[str, ...]], now: datetime) -> RunResult:

@@ -18,7 +18,7 @@ from receiver.domain.outcome import Outcome, Verdict
 from receiver.domain.playbook import Playbook
 from receiver.domain.proposal import Rehearsal
 from receiver.domain.run import Job, Rung, RunResult
-from receiver.domain.steps import batches, picked_up
+from receiver.domain.steps import batches, may_live_until, picked_up
 from receiver.domain.table import first_no
 from receiver.errors import Conflict, Retry
 from receiver.evidence import Grounds
@@ -52,8 +52,9 @@ async def execute(
     playbook = revision.catalog.playbooks[case.runfile.playbook]
     begun = await grounds.runs.attempt_of(run, "run")
     if begun is not None:
+        picked = await _pick_up(case, playbook, begun, grounds, steps, instance)
         await locks.free(run)
-        return await _pick_up(case, playbook, begun, grounds, steps)
+        return picked
     by = await steps.called_off(run)
     if by is not None:
         await locks.free(run)
@@ -226,13 +227,26 @@ def _not_cleared(case: Approved, clearance: Clearance) -> Ended:
 
 
 async def _pick_up(
-    case: Approved, playbook: Playbook, begun: tuple[str, RunResult | None], grounds: Grounds, steps: Steps
+    case: Approved,
+    playbook: Playbook,
+    begun: tuple[str, RunResult | None],
+    grounds: Grounds,
+    steps: Steps,
+    instance: str,
 ) -> Executed | Ended:
-    """A beginning was found: its end is taken over, or it is said what is known, and what is not."""
+    """A beginning was found: its end is taken over, or it is said what is known, and what is not.
+
+    The locks stay as long as a process of it may live: an executor that is cut off alone goes on with its run.
+    """
     attempt, result = begun
     if result is None:
         hosts, now = batches(playbook, case.runfile.targets), await grounds.ledger.now()
-        result = picked_up(await steps.steps(case.runfile.run), hosts, now)
+        walked = await steps.steps(case.runfile.run)
+        until = may_live_until(walked, playbook.limits.timeout_seconds, instance)
+        if until is not None and now < until:
+            why = f"its executor fell silent; what it began may be at work until {until:%H:%M:%S} UTC"
+            raise Retry(why, at=until)
+        result = picked_up(walked, hosts, now)
         await grounds.runs.finish(attempt, result)
     return _ended(case, result, None)
 

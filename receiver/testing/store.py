@@ -344,6 +344,7 @@ class FakeRuns:
             raise Retry(f"{len(live)} rehearsals run")
         attempt = new_id()
         self.attempts[attempt] = {"run": run, "case": case, "mode": mode, "result": None, "events": []}
+        self.attempts[attempt]["instance"] = instance
         return attempt
 
     async def record(self, attempt: str, events: Sequence[RunEvent]) -> None:
@@ -379,7 +380,8 @@ class FakeRuns:
         known = self.walked.setdefault(run, {})
         if number in known or self.attempts[attempt]["result"] is not None:
             raise Conflict(f"beginning step {number} of run {run}: it was begun before")
-        known[number] = Step(number=number, hosts=tuple(hosts), begun_at=self._cases.now())
+        by = self.attempts[attempt]["instance"]
+        known[number] = Step(number=number, hosts=tuple(hosts), begun_at=self._cases.now(), instance=by)
 
     async def end_step(self, run: str, number: int, result: RunResult) -> None:
         """Once."""

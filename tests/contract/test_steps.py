@@ -33,7 +33,7 @@ async def test_a_step_begins_once_and_ends_once(stores: Stores) -> None:
         await stores.runs.begin_step(run, 2, attempt, ["web4"])
     first, second = await stores.runs.steps(run)
     assert (first.number, first.hosts, first.result) == (0, ("web1", "web2"), ended("successful"))
-    assert (second.number, second.hosts, second.result) == (1, ("web3",), None)
+    assert (second.number, second.hosts, second.result, second.instance) == (1, ("web3",), None, "i")
 
 
 async def test_an_approved_run_is_called_off_before_it_begins(

@@ -9,6 +9,7 @@ import pytest
 from receiver import stepping
 from receiver.domain.case import Approved, Closed
 from receiver.domain.outcome import Outcome, Verdict
+from receiver.domain.run import RunResult
 from receiver.errors import Conflict, Unavailable
 from receiver.testing import World
 from receiver.testing.people import FakeDesk
@@ -120,3 +121,33 @@ async def test_begun_without_a_step_touched_nothing(world: World) -> None:
     await world.runs.begin(run, case, "run", "test")
     end = await closed(world, case)
     assert end.outcome is Outcome.INTERRUPTED and "nothing was touched" in end.why and real(world) == 0
+
+
+async def test_what_another_executor_began_keeps_its_locks_while_it_may_be_at_work(world: World) -> None:
+    """One that is cut off alone goes on with its run; nothing else may change its host meanwhile (P8)."""
+    case, run = await waiting(world)
+    await world.locks.free("other")
+    await world.locks.take(run, case, ["host:web1"])
+    await world.runs.begin_step(run, 0, await world.runs.begin(run, case, "run", "far away"), ["web1"])
+    await world.settle_for(120)
+    assert isinstance(world.case(case), Approved), world.case(case)
+    assert await world.locks.take("another", "another", ["host:web1"]) is not None
+    await world.settle_for(120)
+    end = await closed(world, case)
+    assert end.outcome is Outcome.INTERRUPTED and real(world) == 0
+    assert await world.locks.take("another", "another", ["host:web1"]) is None
+
+
+async def test_it_ends_as_its_own_executor_says_when_that_is_heard_in_time(world: World) -> None:
+    case, run = await waiting(world)
+    await world.locks.free("other")
+    attempt = await world.runs.begin(run, case, "run", "far away")
+    await world.runs.begin_step(run, 0, attempt, ["web1"])
+    await world.settle_for(30)
+    now = world.clock.now()
+    result = RunResult(status="failed", why="web1: it said no", started_at=now, ended_at=now)
+    await world.runs.end_step(run, 0, result)
+    await world.runs.finish(attempt, result)
+    await world.settle_for(160)
+    end = await closed(world, case)
+    assert end.outcome is Outcome.FAILED and "it said no" in end.why and real(world) == 0

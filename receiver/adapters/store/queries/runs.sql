@@ -86,7 +86,8 @@ ON CONFLICT DO NOTHING RETURNING step;
 UPDATE run_steps SET ended_at = now(), result = %(result)s WHERE run = %(run)s AND step = %(step)s AND ended_at IS NULL;
 
 -- name: steps
-SELECT step AS number, hosts, begun_at, result FROM run_steps WHERE run = %(run)s ORDER BY step;
+SELECT step AS number, hosts, run_steps.begun_at, run_steps.result, attempts.instance
+FROM run_steps JOIN attempts ON attempts.id = run_steps.attempt WHERE run_steps.run = %(run)s ORDER BY step;
 
 -- name: called_off
 SELECT cancel_by FROM cases WHERE run = %(run)s AND cancel_by IS NOT NULL;
