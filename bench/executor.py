@@ -249,7 +249,7 @@ def _furnish(here: place.Place, hosts: int, run_seconds: float) -> None:
     policy = {
         "mode": "propose", "approvals": {"solo": person}, "isolation": {"none_allowed": list(_SITES)},
         "people": [{"name": person, "os": [person], "session": [person], "approves": "medium", "dispatches": True}],
-        "limits": {"open_proposals": hosts, "proposals_per_hour": hosts, "rehearsals": 8},
+        "limits": {"open_proposals": 1000, "proposals_per_hour": 1000, "rehearsals": 8},  # no part of the measure
     }  # fmt: skip
     task = f"ansible.builtin.command: {{argv: [sleep, '{run_seconds:g}']}}"
     files = {
