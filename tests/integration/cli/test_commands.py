@@ -375,7 +375,8 @@ def test_a_closed_pipe_is_no_traceback(running):
 
 def test_ctrl_c_in_a_command_is_130(running):
     process = subprocess.Popen(
-        [sys.executable, "-m", "receiver", "work", "--role", "plan", "--data-dir", str(running.data_dir)],
+        [sys.executable, "-m", "receiver", "work", "--role", "plan", "--name", "second",
+         "--data-dir", str(running.data_dir)],
         env=environment(), stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True,
     )  # fmt: skip
     time.sleep(2)
