@@ -332,7 +332,7 @@ async def _beat(store: Store, worker: Worker, seat: Seat, planner: TieredPlanner
     counts, vectors = asdict(worker.counts), store.memory.vectors
     if planner is not None:
         counts["planner"] = planner.tally.view()
-    if vectors is not None and planner is not None:
+    if vectors is not None and Role.PLAN in seat.who.roles.split():
         counts["embedder_up"] = int(bool(vectors.is_up))
     await seat.beat(counts)
 

@@ -20,6 +20,7 @@ from receiver.config import explained, load
 from receiver.domain.case import Proposed
 from receiver.domain.finding import Finding
 from receiver.domain.outcome import Role, Verdict
+from receiver.enlisting import Enlisting
 from receiver.office import Office, SystemClock, open_office
 from receiver.pipeline import Ports, advance, event_of, role_of
 from receiver.ports import Receipt
@@ -111,7 +112,7 @@ async def opened(database: str, tmp_path: Path) -> AsyncIterator[Door]:
             counted=count, sources=("prom", "other"), locks=store.locks.all, queue=store.locks.waiting,
             settings=lambda: explained(settings, {}),
             preview=lambda body, source: previews(settings, office, body, source),
-            checks=checks, repository=str(settings.repo.path),
+            checks=checks, repository=str(settings.repo.path), roster=Enlisting(office),
         )  # fmt: skip
         app = create_app(parts)
         writer = asyncio.create_task(parts.commit.run())

@@ -66,6 +66,7 @@ _BY_REASON = {
     ),
     **dict.fromkeys(
         ("invalid", "scope", "filter", "cursor", "unknown_case", "unknown_playbook", "unknown_run", "unknown_schedule",
+         "unknown_host",
          "not_a_terminal"),
         Code.USAGE,
     ),

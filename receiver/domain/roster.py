@@ -54,8 +54,9 @@ def struck(files: Mapping[str, bytes], name: str) -> Change:
     before = read_inventory(files)
     if name not in before.hosts:
         raise Refused(
-            f"removing host {name!r}: it is not in the inventory", next_step="gitmedic hosts list", reason="invalid"
-        )
+            f"removing host {name!r}: it is not in the inventory",
+            next_step="gitmedic hosts list", reason="unknown_host",
+        )  # fmt: skip
     bearing = [host.name for host in before.hosts.values() if name in host.jump]
     if bearing:
         raise Refused(

@@ -39,6 +39,7 @@ _STATUS = {
     "unknown_run": 404,
     "unknown_playbook": 404,
     "unknown_schedule": 404,
+    "unknown_host": 404,
 }
 
 

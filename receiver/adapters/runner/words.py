@@ -52,7 +52,7 @@ _KNOWN = (
 def explained(why: str, job: Job, kinds: dict[str, str]) -> str:
     """The same reason, with what to do in front of it; `kinds` are the run's credentials by name."""
     names = {host.name: host for host in job.hosts}
-    host = names.get(why.split(": ", 1)[0])
+    host = names.get(re.split(r": | is unreachable: ", why, maxsplit=1)[0])
     if host is None:  # about the run itself, not about a host
         return why
     said = {

@@ -28,7 +28,7 @@ _HOST = {
         "jump": {"type": "array", "items": {"type": "string"}, "description": "hosts by way of which it is reached"},
         "match": {"type": "array", "items": {"type": "string"}, "description": "matchers of alerts that mean it"},
     },
-    "example": {"name": "web2", "address": "192.0.2.11", "user": "ops"},
+    "example": {"name": "nas1", "address": "192.0.2.11", "user": "ops"},
 }  # fmt: skip
 
 

@@ -6,6 +6,7 @@ Nothing is said here that the description does not say.
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -87,5 +88,5 @@ def _curl(method: str, url: str, may: Iterable[Mapping[str, Any]], example: Any)
         words += ["-b", f'"{COOKIE}=$SESSION"', "-H", f'"Origin: {"/".join(url.split("/")[:3])}"']
     if example is not None:
         words += ["-H", "'Content-Type: application/json'", "-d", shlex.quote(json.dumps(example))]
-    variable = url.replace("{source}", "$SOURCE").replace("{id}", "$ID")
+    variable = re.sub(r"\{(\w+)\}", lambda match: f"${match[1].upper()}", url)
     return " ".join([*words, f'"{variable}"'])

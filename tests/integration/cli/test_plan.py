@@ -57,7 +57,7 @@ def test_the_last_line_of_json_has_the_sums(nowhere: tuple[str, str]) -> None:
 
 def test_another_catalog_and_an_unsafe_answer(nowhere: tuple[str, str], tmp_path: Path) -> None:
     starter = gitmedic("eval", str(EVALS / "scenarios.jsonl"), "--catalog", str(ROOT), "--json", *nowhere)
-    assert json.loads(starter.stdout.splitlines()[-1])["playbooks"] == 4
+    assert json.loads(starter.stdout.splitlines()[-1])["playbooks"] == len(list(ROOT.glob("playbooks/*/*/catalog.yml")))
     line = json.loads((EVALS / "scenarios.jsonl").read_text().splitlines()[0])
     line["expected"]["reject_playbooks"] = [one["playbook"] for one in line["expected"]["accept"]]
     line["expected"]["accept"] = []
