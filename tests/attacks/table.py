@@ -118,9 +118,9 @@ def _without_a_pull_request(patch: pytest.MonkeyPatch) -> None:
 
     adopt = receiver.watch.Watch._adopt
 
-    async def at_once(self: receiver.watch.Watch, number: int | None, commits: list[Pending]) -> bool:
+    async def at_once(self: receiver.watch.Watch, adoption: Any, number: int | None, commits: list[Pending]) -> bool:
         if number is not None:
-            return await adopt(self, number, commits)
+            return await adopt(self, adoption, number, commits)
         await self.desk.adopt(commits[-1].commit, old=None, digest="", actor="nobody")
         return True
 
@@ -150,12 +150,21 @@ def _any_number(patch: pytest.MonkeyPatch) -> None:
 def _never_begun(patch: pytest.MonkeyPatch) -> None:
     """A run that was begun before is never begun again (rows of the database, and the row `unused`)."""
 
-    attempt_of = FakeRuns.attempt_of
+    attempt_of, begin_step = FakeRuns.attempt_of, FakeRuns.begin_step
 
     async def none(self: FakeRuns, run: str, mode: Any) -> Any:
         return None if mode == "run" else await attempt_of(self, run, mode)
 
+    async def nowhere(self: FakeRuns, run: str) -> tuple[()]:
+        return ()
+
+    async def once_more(self: FakeRuns, run: str, number: int, attempt: str, hosts: Any) -> None:
+        self.walked.pop(run, None)
+        await begin_step(self, run, number, attempt, hosts)
+
     patch.setattr(FakeRuns, "attempt_of", none)
+    patch.setattr(FakeRuns, "steps", nowhere)
+    patch.setattr(FakeRuns, "begin_step", once_more)
 
 
 def _silence_is_proof(patch: pytest.MonkeyPatch) -> None:

@@ -70,7 +70,10 @@ async def _door(folder: Path, lead: Lead, *, answers: bool, uid: int | None = No
         for path in (folder, folder / "sock"):
             os.chown(path, uid, uid)
 
+    inside: set[asyncio.Task[None] | None] = set()
+
     async def enter(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        inside.add(asyncio.current_task())
         with contextlib.closing(writer):
             try:
                 other, there = await lead(reader)
@@ -89,6 +92,11 @@ async def _door(folder: Path, lead: Lead, *, answers: bool, uid: int | None = No
         yield
     finally:
         server.close()
+        # whoever is still inside goes with the door
+        left = [task for task in inside if task is not None and not task.done()]
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
 
 async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

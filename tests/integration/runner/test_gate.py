@@ -76,3 +76,4 @@ async def test_the_agents_door_carries_what_is_said(tmp_path: Path) -> None:
         assert await asyncio.wait_for(reader.readexactly(12), 10) == b"who is there"
         writer.close()
     agent.close()
+    await asyncio.sleep(0.1)  # the other end hears of it
