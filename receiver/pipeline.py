@@ -108,7 +108,7 @@ async def advance(case: Case, p: Ports) -> Case:  # noqa: C901, PLR0912 - one li
         case Investigated():
             return await plan(case, repo=p.repo, planner=p.planner, chronicle=p.chronicle)
         case Planned():
-            return await guard(case, repo=p.repo, ledger=p.ledger, routing=p.places.routing)
+            return await guard(case, repo=p.repo, ledger=p.ledger)
         case Vetted() if case.standing is not None:
             at = await _place_for(case, p)
             return await read(

@@ -13,7 +13,6 @@ from receiver.domain.entity import Entity, resolve
 from receiver.domain.fact import Fact
 from receiver.domain.history import Past, facts_of
 from receiver.domain.outcome import Mode
-from receiver.domain.place import Routing
 from receiver.domain.plan import Attempt, Plan
 from receiver.domain.policy import GUARD, Proposed
 from receiver.domain.proof import Confirmation
@@ -54,11 +53,8 @@ class Preview(Record):
 class Previewer:
     """Answers questions about alerts that nobody sent."""
 
-    def __init__(
-        self, *, facts: Facts, proof: Proof, planner: Planner, clock: Clock, routing: Routing = Routing()
-    ) -> None:
+    def __init__(self, *, facts: Facts, proof: Proof, planner: Planner, clock: Clock) -> None:
         self._facts, self._proof, self._planner, self._clock = facts, proof, planner, clock
-        self._routing = routing
 
     async def payload(self, body: bytes, *, source: str, revision: Revision, recall: Recall) -> list[Preview]:
         """One answer for each alert of a webhook payload, at most twenty; raises `Invalid` when it has none."""
@@ -88,7 +84,7 @@ class Previewer:
         if plan.action == "playbook":
             seen = Proposed(
                 alert=alert, entity=entity, unresolved=unresolved, confirmation=confirmation, mode=mode, plan=plan,
-                requested_by="system", revision=revision, routing=self._routing,
+                requested_by="system", revision=revision,
             )  # fmt: skip
             guard = answer_all(GUARD, seen)
         no_case = no_case_reason(alert, connected_at=alert.starts_at)

@@ -16,7 +16,6 @@ from receiver.config import Settings
 from receiver.domain.alert import Alert
 from receiver.domain.entity import Entity
 from receiver.domain.history import Past
-from receiver.elsewhere import routing_of
 from receiver.office import Office, SystemClock
 from receiver.planners import open_planner
 from receiver.preview import NO_CASE, Previewer, Recall
@@ -29,10 +28,7 @@ async def open_preview(settings: Settings, tier: str = "rules") -> AsyncIterator
     sources = Sources(settings.sources, clock)
     try:
         async with open_planner(settings, tier) as planner:
-            yield Previewer(
-                facts=GatherFacts(sources, clock), proof=sources, planner=planner, clock=clock,
-                routing=routing_of(settings.places),
-            )  # fmt: skip
+            yield Previewer(facts=GatherFacts(sources, clock), proof=sources, planner=planner, clock=clock)
     finally:
         await sources.aclose()
 

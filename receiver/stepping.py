@@ -1,13 +1,16 @@
-"""Walks a run over its hosts, step by step, each in a child process that sees only that step's hosts (rule S19).
+"""Begins a run once, and walks it over its hosts, each step in a child process that sees only its hosts (rule S19).
 
-Decides when to go on: after a step that went well, with role plan's word that it is proved so, nobody having called
-it off. Stops at the first failure. A step is recorded before its process exists.
+A run is claimed, and its beginning recorded, before there is a process, with its locks in hand. Decides when to go on:
+after a step that went well, with role plan's word that it is proved so, nobody having called it off. Stops at the first
+failure. A step is recorded before its process exists.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import TypeVar
 
@@ -15,7 +18,7 @@ from receiver.domain.case import Approved
 from receiver.domain.run import Job, RunEvent, RunResult
 from receiver.domain.steps import summed
 from receiver.errors import Conflict, Retry
-from receiver.ports import Runner, Runs, Steps
+from receiver.ports import Branches, Locks, Runner, Runs, Steps
 
 T = TypeVar("T")
 
@@ -26,6 +29,41 @@ ASK_SECONDS = 1.0
 #: of an hour, which is as long as its case is held
 PATIENCE = (0.5, 1.0, 2.0, 4.0, 8.0, 8.0)
 OF_AN_END = (*PATIENCE, *(8.0,) * 108)
+
+
+@asynccontextmanager
+async def holding(locks: Locks, run: str, case: str, names: Sequence[str], reason: str) -> AsyncIterator[None]:
+    """All these locks, or `Retry` with who holds the first; given back in the end, whatever it is."""
+    holder = await locks.take(run, case, names, reason=reason)
+    if holder is not None:
+        raise Retry(f"lock: {holder}", after_seconds=5)
+    try:
+        yield
+    finally:
+        await locks.free(run)
+
+
+async def begin_once(run: str, case: str, instance: str, *, branches: Branches, runs: Runs) -> str | None:
+    """Claim the run and record its beginning; the attempt's id. None: it was claimed or begun before, by whomever.
+
+    The claim comes first: a forge that does not answer then leaves nothing begun, and the run is tried again. From
+    then on a database that is away for a moment is waited for: nobody could claim it a second time.
+    """
+    if not await branches.claim(run, instance, secrets.token_hex(16)):
+        return None
+    tries = 0
+
+    async def begin() -> str:
+        nonlocal tries
+        tries += 1
+        return await runs.begin(run, case, "run", instance)
+
+    try:
+        return await patiently(begin)
+    except Conflict:
+        # the claim is ours, so a beginning found after a lost answer is ours as well
+        found = await runs.attempt_of(run, "run") if tries > 1 else None
+        return found[0] if found is not None and found[1] is None else None
 
 
 async def walk(

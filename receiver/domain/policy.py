@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from receiver.domain.alert import Alert
 from receiver.domain.entity import Entity
 from receiver.domain.outcome import Mode, Outcome, Risk
-from receiver.domain.place import Routing, called
 from receiver.domain.plan import Plan
 from receiver.domain.playbook import Playbook, check_params
 from receiver.domain.policyfile import Person, rule_for
@@ -37,7 +36,6 @@ class Proposed(Record):
     revision: Revision
     now: datetime | None = None  #: the database's clock
     turned_down_at: datetime | None = None  #: somebody who may approve last said no to just this
-    routing: Routing = Routing()  #: which repository takes which site's runs, by this machine's settings
     scheduled: Scheduled | None = None  #: a schedule of the policy began it
 
     @property
@@ -167,17 +165,6 @@ def targets_fit(seen: Proposed) -> str | None:
     )
 
 
-def one_place(seen: Proposed) -> str | None:
-    """One run file lies in one repository."""
-    hosts = seen.revision.inventory.hosts
-    sites = sorted({hosts[name].site for name in seen.targets if name in hosts})
-    places = seen.routing.places_of(sites)
-    if len(places) == 1:
-        return None
-    named = " and ".join(called(name) for name in places)
-    return f"its targets are of sites {', '.join(sites)}, whose runs belong to {named}: ask for each by itself"
-
-
 def is_one_site(seen: Proposed) -> str | None:
     """A run happens at one site, by the executor there."""
     hosts = seen.revision.inventory.hosts
@@ -236,7 +223,6 @@ GUARD: tuple[Row[Proposed], ...] = (
     Row("own_entity", "Is the target what the alert is about?", entity_is_own),
     Row("params", "Do the parameters fit their schema?", params_fit),
     Row("targets", "Is every target known, and are there few enough?", targets_fit),
-    Row("place", "Do its targets' runs belong to one repository?", one_place),
     Row("one_site", "Are all targets at one site?", is_one_site),
     Row("managed", "Is no other controller in charge?", is_ours),
     Row("turned_down", "Has nobody turned just this down lately?", not_turned_down, ("database",), Outcome.OBSERVED),

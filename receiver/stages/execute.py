@@ -8,7 +8,6 @@ record of a beginning, so the claim alone is enough to say no.
 from __future__ import annotations
 
 import asyncio
-import secrets
 from functools import partial
 
 from receiver.domain.approval import APPROVAL
@@ -20,11 +19,11 @@ from receiver.domain.proposal import Rehearsal
 from receiver.domain.run import Job, Rung, RunResult
 from receiver.domain.steps import batches, may_live_until, picked_up
 from receiver.domain.table import first_no
-from receiver.errors import Conflict, Retry
+from receiver.errors import Retry
 from receiver.evidence import Grounds
 from receiver.ports import Clearance, Ledger, Locks, Runner, Runs, Steps
 from receiver.rehearsing import dry_run
-from receiver.stepping import OF_AN_END, patiently, walk
+from receiver.stepping import OF_AN_END, begin_once, holding, patiently, walk
 
 #: how long to wait for role plan's word before the locks are given back
 CLEARANCE_SECONDS = 20.0
@@ -60,13 +59,8 @@ async def execute(
         await locks.free(run)
         return case.end(Outcome.CANCELLED, f"called off by {by} before it began", reason="called_off")
     names = lock_names(playbook, case.runfile, revision.inventory)
-    holder = await locks.take(run, case.id, names, reason=f"{playbook.id} in run {run}")
-    if holder is not None:
-        raise Retry(f"lock: {holder}", after_seconds=5)
-    try:
+    async with holding(locks, run, case.id, names, f"{playbook.id} in run {run}"):
         return await _locked(case, grounds, steps, runner, instance)
-    finally:
-        await locks.free(run)
 
 
 async def _locked(case: Approved, grounds: Grounds, steps: Steps, runner: Runner, instance: str) -> Executed | Ended:
@@ -90,7 +84,7 @@ async def _locked(case: Approved, grounds: Grounds, steps: Steps, runner: Runner
     off = await _last_look(case, grounds, steps)
     if off is not None:
         return off
-    attempt = await _begun(case, grounds, instance)
+    attempt = await begin_once(case.runfile.run, case.id, instance, branches=grounds.branches, runs=grounds.runs)
     if attempt is None:
         return case.end(Outcome.INTERRUPTED, _CLAIMED, reason="claim")
     result = await walk(case, jobs, attempt=attempt, runs=grounds.runs, steps=steps, runner=runner)
@@ -172,30 +166,6 @@ async def _newest(case: Approved, runs: Runs) -> Rehearsal:
     if found is None or found[1] is None or found[1].status in ("interrupted", "cancelled"):
         return case.rehearsals[-1]
     return Rehearsal(id=found[0], result=found[1])
-
-
-async def _begun(case: Approved, grounds: Grounds, instance: str) -> str | None:
-    """Claim it and record the beginning; the attempt's id. None: it was claimed before, by whomever.
-
-    The claim comes first: a forge that does not answer then leaves nothing begun, and the run is tried again. From
-    then on a database that is away for a moment is waited for: nobody could claim it a second time.
-    """
-    run, runs = case.runfile.run, grounds.runs
-    if not await grounds.branches.claim(run, instance, secrets.token_hex(16)):
-        return None
-    tries = 0
-
-    async def begin() -> str:
-        nonlocal tries
-        tries += 1
-        return await runs.begin(run, case.id, "run", instance)
-
-    try:
-        return await patiently(begin)
-    except Conflict:
-        # the claim is ours, so a beginning found after a lost answer is ours as well
-        found = await runs.attempt_of(run, "run") if tries > 1 else None
-        return found[0] if found is not None and found[1] is None else None
 
 
 async def _cleared(case: Approved, grounds: Grounds) -> Clearance | Ended:

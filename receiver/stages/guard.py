@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 
 from receiver.domain.case import Ended, Planned, Vetted
 from receiver.domain.outcome import Outcome
-from receiver.domain.place import Routing
 from receiver.domain.playbook import Playbook
 from receiver.domain.policy import GUARD, Proposed
 from receiver.domain.revision import Revision
@@ -28,7 +27,7 @@ from receiver.ports import Ledger, Repo
 SLOT_SECONDS = 15.0
 
 
-async def guard(case: Planned, *, repo: Repo, ledger: Ledger, routing: Routing) -> Vetted | Ended:
+async def guard(case: Planned, *, repo: Repo, ledger: Ledger) -> Vetted | Ended:
     """Vet one plan."""
     revision = await repo.revision(case.revision)
     now = await ledger.now()
@@ -43,7 +42,6 @@ async def guard(case: Planned, *, repo: Repo, ledger: Ledger, routing: Routing) 
         revision=revision,
         now=now,
         turned_down_at=await ledger.turned_down(case.alert, case.entity, case.plan) if case.alert else None,
-        routing=routing,
         scheduled=case.scheduled,
     )
     answers = answer_all(GUARD, seen)

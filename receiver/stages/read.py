@@ -7,20 +7,19 @@ beginning that is recorded before there is a process. Found begun without an end
 
 from __future__ import annotations
 
-import secrets
 from functools import partial
 
 from receiver.domain.case import Ended, Vetted
 from receiver.domain.job import job_of, lock_names
 from receiver.domain.outcome import Outcome
 from receiver.domain.proposal import Answer
-from receiver.domain.run import Job, RunResult
+from receiver.domain.run import RunResult
 from receiver.domain.standing import STANDING
 from receiver.domain.table import answer_all, first_no
-from receiver.errors import Broken, Conflict, Retry
+from receiver.errors import Broken, Retry
 from receiver.evidence import Grounds
 from receiver.ports import Locks, Runner, Steps
-from receiver.stepping import patiently
+from receiver.stepping import OF_AN_END, begin_once, holding, patiently
 
 _UNKNOWN = "the executor died in the middle of it; what it found is not known"
 _ENDS = {
@@ -46,13 +45,8 @@ async def read(case: Vetted, *, grounds: Grounds, steps: Steps, runner: Runner, 
     revision = await grounds.repo.revision(case.revision)
     playbook = revision.catalog.playbooks[case.runfile.playbook]
     names = lock_names(playbook, case.runfile, revision.inventory)
-    holder = await locks.take(run, case.id, names, reason=f"{playbook.id} in run {run}")
-    if holder is not None:
-        raise Retry(f"lock: {holder}", after_seconds=5)
-    try:
+    async with holding(locks, run, case.id, names, f"{playbook.id} in run {run}"):
         return await _locked(case, grounds, steps, runner, instance)
-    finally:
-        await locks.free(run)
 
 
 async def _locked(case: Vetted, grounds: Grounds, steps: Steps, runner: Runner, instance: str) -> Ended:
@@ -78,25 +72,14 @@ async def _locked(case: Vetted, grounds: Grounds, steps: Steps, runner: Runner, 
         case.runfile, playbook, revision.inventory, files,
         mode="run", isolation=isolation, collections=revision.collections,
     )  # fmt: skip
-    result = await _once(case, job, grounds, runner, instance)
-    if result is None:
+    attempt = await begin_once(case.runfile.run, case.id, instance, branches=grounds.branches, runs=grounds.runs)
+    if attempt is None:
         why = "this run was claimed or begun before; what it found is not known"
         return case.end(Outcome.INTERRUPTED, why, reason="claim", asked=answers)
-    return _ended(case, result, answers)
-
-
-async def _once(case: Vetted, job: Job, grounds: Grounds, runner: Runner, instance: str) -> RunResult | None:
-    """Claim it, record the beginning, run. None: somebody else has claimed or begun it before."""
     runs = grounds.runs
-    if not await grounds.branches.claim(job.run_id, instance, secrets.token_hex(16)):
-        return None
-    try:
-        attempt = await runs.begin(job.run_id, case.id, "run", instance)
-    except Conflict:
-        return None
     result = await runner.run(job, lambda events: runs.record(attempt, events), lambda: runs.cancelled(attempt))
-    await patiently(partial(runs.finish, attempt, result))
-    return result
+    await patiently(partial(runs.finish, attempt, result), OF_AN_END)
+    return _ended(case, result, answers)
 
 
 async def _unknown(attempt: str, grounds: Grounds) -> RunResult:
