@@ -17,7 +17,7 @@ from receiver.domain.playbook import check_params
 from receiver.domain.policyfile import Person
 from receiver.domain.quorum import may_approve
 from receiver.domain.resolution import Act, Resolution
-from receiver.errors import Conflict, Refused
+from receiver.errors import Conflict, GitmedicError, Refused
 from receiver.identity import new_id
 from receiver.ports import Archive, Clock, Desk, Event, Logs, Proof, Repo, Resolutions
 from receiver.stages.verify import look_again
@@ -36,26 +36,32 @@ class Aftermath:
     resolutions: Resolutions
     clock: Clock
 
-    async def resolve(self, case: str, act: Act, *, person: Person, via: str, reason: str = "") -> Resolution:
+    async def resolve(self, case: str, act: Act, *, person: Person, reason: str = "") -> Resolution:
         """One word about an interrupted run. `verify` is answered by the plan role in a moment."""
         closed = await self._interrupted(case)
-        actor = f"user:{person.name}" if via == "session" else f"os:{person.name}"
+        actor = f"user:{person.name}"  # whatever the machine or the forge calls them: rule S8 maps it
         if act != "verify" and closed.risk is not None and not may_approve(person, closed.risk):
             raise Refused(
                 f"resolving case {case}: {person.name} may not decide about risk {closed.risk}",
                 next_step="set `approves` for this person in policy.yml", reason="not_entitled",
+            )  # fmt: skip
+        if act == "propose" and not person.dispatches:
+            raise Refused(
+                f"proposing case {case} again: {person.name} may not dispatch",
+                next_step="set `dispatches: yes` for this person in policy.yml", reason="not_entitled",
             )  # fmt: skip
         if act == "close" and not reason:
             raise Refused(
                 f"closing case {case}: say what became of it",
                 next_step=f"gitmedic case resolve {case} --close --reason WORDS", reason="invalid",
             )  # fmt: skip
-        opened = ""
+        opened = None
         if act == "propose":
             why = f"proposed again after the interrupted run of case {closed.id}" + (f": {reason}" if reason else "")
             opened = await self._again(closed, None, actor=actor, why=why)
-        word = Resolution(act=act, actor=actor, reason=reason, opened=opened or None, settles=act != "verify")
-        if not await self.resolutions.say(case, word):
+        id = opened.id if opened is not None else None
+        word = Resolution(act=act, actor=actor, reason=reason, opened=id, settles=act != "verify")
+        if not await self.resolutions.say(case, word, opened):
             raise Conflict(f"resolving case {case}: somebody else has settled it")
         return word
 
@@ -85,9 +91,11 @@ class Aftermath:
                 reason="nothing_failed",
             )  # fmt: skip
         why = f"run {run} again on {', '.join(hosts)}" + (f": {reason}" if reason else "")
-        return await self._again(closed, hosts, actor=actor, why=why)
+        again = await self._again(closed, hosts, actor=actor, why=why)
+        await self.desk.open(again, [Event(kind="case.planned", actor=actor, text=why, data={"after": closed.id})])
+        return again.id
 
-    async def _again(self, closed: Closed, hosts: tuple[str, ...] | None, *, actor: str, why: str) -> str:
+    async def _again(self, closed: Closed, hosts: tuple[str, ...] | None, *, actor: str, why: str) -> Planned:
         """The same playbook for the same alert, as the revision in force has it; on fewer hosts, if said."""
         revision = await self.repo.revision(await self.repo.adopted())
         known = revision.catalog.playbooks.get(closed.plan.playbook or "") if closed.plan else None
@@ -100,15 +108,13 @@ class Aftermath:
         if hosts is not None and known.takes_hosts:
             params[known.targets.param] = list(hosts)
         check_params(known, params)
-        case = Planned(
+        return Planned(
             id=new_id(), opened_at=self.clock.now(), alert=closed.alert, revision=revision.commit,
             mode=closed.mode or Mode.PROPOSE, entity=closed.entity, unresolved=closed.unresolved, facts=closed.facts,
             confirmation=closed.confirmation, requested_by=actor,
             plan=Plan(action="playbook", playbook=known.id, params=params, why=why),
             attempts=(Attempt(tier="person", verdict="accepted", why=why),),
         )  # fmt: skip
-        await self.desk.open(case, [Event(kind="case.planned", actor=actor, text=why, data={"after": closed.id})])
-        return case.id
 
     async def _interrupted(self, case: str) -> Closed:
         found = await self.archive.stored(case)
@@ -136,8 +142,14 @@ def not_done(closed: Closed) -> tuple[str, ...]:
 
 async def look_at_asked(resolutions: Resolutions, archive: Archive, proof: Proof, repo: Repo) -> None:
     """The plan role's part of `verify`: the run's own word counts for nothing, only what is seen now."""
+    errors: list[GitmedicError] = []
     for case in await resolutions.asked():
-        closed = await archive.stored(case)
-        if isinstance(closed, Closed):
-            verification = await look_again(closed, proof=proof, repo=repo)
-            await resolutions.answer(case, verification, settles=verification.verdict is Verdict.RESOLVED)
+        try:
+            closed = await archive.stored(case)
+            if isinstance(closed, Closed):
+                verification = await look_again(closed, proof=proof, repo=repo)
+                await resolutions.answer(case, verification, settles=verification.verdict is Verdict.RESOLVED)
+        except GitmedicError as error:  # one that cannot be answered now holds up no other
+            errors.append(error)
+    if errors:
+        raise errors[0]

@@ -64,27 +64,21 @@ class Agenda:
                 f"running schedule {name!r:.60}: the adopted policy.yml has none of this name",
                 next_step="gitmedic schedule list", reason="unknown_schedule",
             )  # fmt: skip
-        still = await self.book.open_case(name)
-        if still is not None:
-            raise Conflict(
-                f"running schedule {name!r}: case {still} of its last run is still open",
-                next_step=f"gitmedic case show {still}",
-            )
         now = await self.ledger.now()
         moment = Moment(
             schedule=name, planned_at=now, due_at=now, fate="ran", why=f"asked for by {actor}", by=actor,
             commit=revision.commit,
         )  # fmt: skip
-        if not await self.book.file(moment, cases_of(schedule, moment, revision, now)):
+        try:
+            is_ours = await self.book.file(moment, cases_of(schedule, moment, revision, now))
+        except Conflict as error:
+            raise Conflict(f"running schedule {name!r}: {error.message}", next_step="gitmedic case list") from None
+        if not is_ours:
             raise Conflict(f"running schedule {name!r}: it has gone off this very moment", next_step="ask once more")
         return moment
 
     async def _file(self, schedule: Schedule, moment: Moment, revision: Revision, now: datetime) -> None:
         cases: list[Planned] = []
-        if moment.fate == "ran":
-            still = await self.book.open_case(schedule.name)
-            if still is not None:
-                moment = moment.model_copy(update={"fate": "overlap", "why": f"case {still} of its last run is open"})
         if moment.fate == "ran":
             try:
                 cases = cases_of(schedule, moment, revision, now)
@@ -92,7 +86,11 @@ class Agenda:
                 raise
             except GitmedicError as error:
                 moment = moment.model_copy(update={"fate": "refused", "why": error.message})
-        is_ours = await self.book.file(moment, cases)
+        try:
+            is_ours = await self.book.file(moment, cases)
+        except Conflict as error:
+            overlap = moment.model_copy(update={"fate": "overlap", "why": error.message})
+            is_ours = await self.book.file(overlap, [])
         # a matcher that means no host yet is no mistake
         if is_ours and moment.fate == "refused" and (schedule.hosts or hosts_of(schedule, revision.inventory)):
             await self.notifier.tell(f"schedule {schedule.name} could not run", moment.why)

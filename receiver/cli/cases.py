@@ -167,7 +167,7 @@ async def _resolve(case: str, act: Any, reason: str) -> Code:
     async with office() as opened:
         person = at_terminal(await opened.doors.policy(), found, f"resolving case {case}")
         case = await resolve(opened.store.archive, case)
-        word = await opened.aftermath.resolve(case, act, person=person, via="terminal", reason=plain(reason))
+        word = await opened.aftermath.resolve(case, act, person=person, reason=plain(reason))
         if word.act == "verify":
             return await _looked_at(opened.store.resolutions, case)
     show(word.model_dump(mode="json"), lambda: line(f"case {case}: settled by {person.name}"))

@@ -256,8 +256,8 @@ class Schedules(Protocol):
     async def passed(self, name: str, upto: datetime, next_at: datetime | None) -> None:
         """Every moment up to then has its row; the next one. Never goes back."""
 
-    async def open_case(self, name: str) -> str | None:
-        """The id of a case of its last runs that is still open."""
-
     async def file(self, moment: Moment, cases: Sequence[Planned]) -> bool:
-        """The moment's row and its cases, all or nothing; False when it was filed before."""
+        """The moment's row and its cases, all or nothing; False when it was filed before.
+
+        Raises `Conflict` for cases beside one of its earlier runs that is still open.
+        """

@@ -154,8 +154,9 @@ class ReviewDesk(Protocol):
 class Resolutions(Protocol):
     """Words of people about interrupted runs."""
 
-    async def say(self, case: str, word: Resolution) -> bool:
-        """Keep one word; False when the case is no interrupted one, or is settled."""
+    async def say(self, case: str, word: Resolution, opens: Planned | None = None) -> bool:
+        """Keep one word, and open its new case in the same step; False when the case is no interrupted one, or is
+        settled: then nothing is opened."""
 
     async def of(self, case: str) -> tuple[Resolution, ...]:
         """All words about a case, oldest first."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from receiver.domain.case import Closed
+from receiver.domain.case import Closed, Planned
 from receiver.domain.outcome import Outcome
 from receiver.domain.proof import Verification
 from receiver.domain.resolution import Resolution
@@ -19,8 +19,8 @@ class FakeResolutions:
         self._cases = cases
         self.said: dict[str, list[Resolution]] = {}
 
-    async def say(self, case: str, word: Resolution) -> bool:
-        """Until one settles it."""
+    async def say(self, case: str, word: Resolution, opens: Planned | None = None) -> bool:
+        """Until one settles it; with the case that it opens."""
         row = self._cases.rows.get(case)
         found = row.case if row is not None else None
         words = self.said.setdefault(case, [])
@@ -28,6 +28,9 @@ class FakeResolutions:
             return False
         words.append(word.model_copy(update={"at": self._cases.now()}))
         self._cases.told(case, Event(kind=f"resolution.{word.act}", actor=word.actor, text=word.reason))
+        if opens is not None:
+            event = Event(kind="case.planned", actor=word.actor, text=opens.plan.why, data={"after": case})
+            await self._cases.open(opens, [event])
         return True
 
     async def of(self, case: str) -> tuple[Resolution, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from receiver.domain.case import Planned
 from receiver.domain.timetable import Moment
-from receiver.errors import Refused
+from receiver.errors import Conflict, Refused
 from receiver.ports import Clock, Event, Page
 from receiver.testing.store import FakeCases
 
@@ -44,14 +44,14 @@ class FakeSchedules:
             rule, since, _ = self.known[name]
             self.known[name] = (rule, max(since, upto), next_at)
 
-    async def open_case(self, name: str) -> str | None:
-        """Of any of its runs."""
-        ids = [id for (of, _), (_, cases) in sorted(self.filed.items()) if of == name for id in cases]
-        return next((id for id in ids if self._cases.rows[id].closed_at is None), None)
-
     async def file(self, moment: Moment, cases: Sequence[Planned]) -> bool:
-        """Once."""
+        """Once, and no case beside one that is open."""
         key = (moment.schedule, moment.planned_at)
+        mine = [one for one in sorted(self.filed.items()) if one[0][0] == moment.schedule and one[0] != key]
+        filed = [id for _, (_, known) in mine for id in known]
+        still = next((id for id in filed if self._cases.rows[id].closed_at is None), None)
+        if cases and still is not None:
+            raise Conflict(f"case {still} of its last run is open")
         if key in self.filed:
             return False
         self.filed[key] = (moment, tuple(case.id for case in cases))

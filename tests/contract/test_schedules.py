@@ -11,7 +11,7 @@ from receiver.domain.case import Closed, Planned
 from receiver.domain.outcome import Mode, Outcome
 from receiver.domain.plan import Plan
 from receiver.domain.timetable import Fate, Moment, Scheduled
-from receiver.errors import Refused
+from receiver.errors import Conflict, Refused
 from receiver.identity import new_id
 from tests.fix_stores import NOW, Stores
 
@@ -99,16 +99,26 @@ async def test_a_mark_tells_the_last_and_the_next(stores: Stores) -> None:
     assert (row["last_at"], row["ran_at"]) == (moment(2).planned_at, moment(1).planned_at)
 
 
-async def test_the_case_of_a_last_run_is_known_while_it_is_open(stores: Stores) -> None:
-    case = planned()
-    await stores.schedules.file(moment(), [case])
-    assert await stores.schedules.open_case("audit") == case.id
-    assert await stores.schedules.open_case("review") is None
+async def test_no_case_is_filed_beside_one_that_is_open(stores: Stores) -> None:
+    """However many moments passed in between: what overlapped is no run."""
+    book, case = stores.schedules, planned()
+    await book.file(moment(), [case])
+    for minute in range(1, 23):
+        with pytest.raises(Conflict, match=case.id):
+            await book.file(moment(minute), [planned()])
+        assert await book.file(moment(minute, "overlap"), [])
     lease = await stores.claim()
     await stores.save(lease.case.end(Outcome.DIAGNOSED, "read").become(Closed), lease)
-    assert await stores.schedules.open_case("audit") is None
-    (row,) = (await stores.schedules.moments(None, limit=10, cursor=None)).items
+    assert await book.file(moment(30), [planned()])
+    *_, row = (await book.moments(None, limit=50, cursor=None)).items
     assert [(one["state"], one["outcome"]) for one in row["cases"]] == [("closed", "diagnosed")]
+
+
+async def test_two_who_ask_at_once_open_one(stores: Stores) -> None:
+    said = await asyncio.gather(
+        *(stores.schedules.file(moment(minute), [planned()]) for minute in range(4)), return_exceptions=True
+    )
+    assert sorted(type(one).__name__ for one in said) == ["Conflict"] * 3 + ["bool"]
 
 
 async def test_moments_come_in_pages(stores: Stores) -> None:

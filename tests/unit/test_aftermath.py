@@ -11,8 +11,9 @@ from receiver.domain.case import Closed, Planned
 from receiver.domain.outcome import Mode, Outcome, Verdict
 from receiver.domain.plan import Plan
 from receiver.domain.policyfile import Person
+from receiver.domain.resolution import Resolution
 from receiver.domain.run import Job
-from receiver.errors import Refused
+from receiver.errors import Conflict, Refused, Unavailable
 from receiver.identity import new_id
 from receiver.testing import World
 from receiver.testing.people import FakeDesk, FakeLogs
@@ -20,7 +21,7 @@ from receiver.testing.resolutions import FakeResolutions
 from tests.unit.test_at_most_once import waiting
 from tests.unit.test_hosts_one_by_one import ended, merged, seen
 from tests.unit.test_hosts_one_by_one import world as several
-from tests.unit.test_pipeline import closed, proposed, world
+from tests.unit.test_pipeline import FILES, closed, proposed, world
 
 __all__ = ["several", "world"]
 pytestmark = pytest.mark.anyio
@@ -65,7 +66,7 @@ async def interrupted(world: World) -> Closed:
 async def test_looking_again_believes_only_what_is_seen_now(world: World, verdict: Verdict) -> None:
     end, (after, words) = await interrupted(world), aftermath(world)
     world.proof.verdict = verdict
-    await after.resolve(end.id, "verify", person=await anna(world), via="session")
+    await after.resolve(end.id, "verify", person=await anna(world))
     await look_at_asked(words, after.archive, world.proof, world.repo)
     found = world.case(end.id)
     assert isinstance(found, Closed) and found.verification is not None
@@ -77,7 +78,7 @@ async def test_a_sample_from_before_the_crash_proves_nothing(world: World) -> No
     end, (after, words) = await interrupted(world), aftermath(world)
     assert end.result is not None
     world.proof.verdict, world.proof.sample_at = Verdict.RESOLVED, end.result.ended_at
-    await after.resolve(end.id, "verify", person=await anna(world), via="session")
+    await after.resolve(end.id, "verify", person=await anna(world))
     await look_at_asked(words, after.archive, world.proof, world.repo)
     assert await words.waiting() == 1
 
@@ -85,15 +86,16 @@ async def test_a_sample_from_before_the_crash_proves_nothing(world: World) -> No
 async def test_proposed_again_is_a_new_case_through_the_same_gate(world: World) -> None:
     end, (after, words) = await interrupted(world), aftermath(world)
     world.proof.verdict = Verdict.STILL_FIRING
-    word = await after.resolve(end.id, "propose", person=await anna(world), via="terminal", reason="it still fires")
+    word = await after.resolve(end.id, "propose", person=await anna(world), reason="it still fires")
     assert word.opened is not None and await words.waiting() == 0
+    assert word.opened in world.cases.rows
     await world.settle()
     again = world.case(word.opened)
     assert again.kind == "proposed" and again.alert == end.alert
     assert end.runfile is not None and getattr(again, "runfile").run != end.runfile.run  # noqa: B009
-    assert getattr(again, "requested_by") == "os:anna"  # noqa: B009
+    assert getattr(again, "requested_by") == "user:anna"  # noqa: B009
     with pytest.raises(Refused, match="it is settled"):
-        await after.resolve(end.id, "close", person=await anna(world), via="session", reason="w")
+        await after.resolve(end.id, "close", person=await anna(world), reason="w")
 
 
 async def test_who_may_not_approve_may_only_look(world: World) -> None:
@@ -101,11 +103,11 @@ async def test_who_may_not_approve_may_only_look(world: World) -> None:
     guest = await anna(world, "guest")
     for act in ("propose", "close"):
         with pytest.raises(Refused, match="may not decide"):
-            await after.resolve(end.id, act, person=guest, via="session", reason="w")  # type: ignore[arg-type]
-    await after.resolve(end.id, "verify", person=guest, via="session")
+            await after.resolve(end.id, act, person=guest, reason="w")  # type: ignore[arg-type]
+    await after.resolve(end.id, "verify", person=guest)
     with pytest.raises(Refused, match="say what became of it"):
-        await after.resolve(end.id, "close", person=await anna(world), via="session")
-    await after.resolve(end.id, "close", person=await anna(world), via="session", reason="looked by hand")
+        await after.resolve(end.id, "close", person=await anna(world))
+    await after.resolve(end.id, "close", person=await anna(world), reason="looked by hand")
     assert await words.waiting() == 0
 
 
@@ -113,7 +115,7 @@ async def test_only_an_interrupted_run_is_resolved_and_only_an_ended_one_retried
     case, (after, _) = await proposed(world), aftermath(world)
     run = getattr(world.case(case), "runfile").run  # noqa: B009
     with pytest.raises(Refused, match="no interrupted run"):
-        await after.resolve(case, "verify", person=await anna(world), via="session")
+        await after.resolve(case, "verify", person=await anna(world))
     for asked, said in ((run, "not closed"), (new_id(), "there is none")):
         with pytest.raises(Refused, match=said):
             await after.retry(asked, actor="os:anna")
@@ -158,3 +160,51 @@ async def test_who_may_not_dispatch_starts_no_critical_one_under_an_alerts_name(
     assert ((await closed(world, case.id)).outcome, getattr(world.case(case.id), "reason")) == (  # noqa: B009
         Outcome.REFUSED, "risk",
     )  # fmt: skip
+
+
+async def test_whoever_the_machine_calls_root_is_the_person_of_the_policy(world: World) -> None:
+    """Rule S8 maps who asked: by the person, not by the name of an account."""
+    world.repo.adopt(FILES | {"policy.yml": FILES["policy.yml"].replace(b"os: [anna]", b"os: [root]")})
+    end, (after, _) = await interrupted(world), aftermath(world)
+    word = await after.resolve(end.id, "propose", person=await anna(world), reason="it still fires")
+    await world.settle()
+    assert word.opened is not None and world.case(word.opened).kind == "proposed"
+
+
+async def test_who_may_not_dispatch_proposes_nothing_again_and_settles_nothing(world: World) -> None:
+    end, (after, words) = await interrupted(world), aftermath(world)
+    person = (await anna(world)).model_copy(update={"dispatches": False})
+    with pytest.raises(Refused, match="may not dispatch"):
+        await after.resolve(end.id, "propose", person=person, reason="w")
+    assert await words.waiting() == 1
+
+
+async def test_what_somebody_settled_meanwhile_opens_no_case(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    end, (after, words) = await interrupted(world), aftermath(world)
+    revision, person, known = world.repo.revision, await anna(world), len(world.cases.rows)
+
+    async def while_it_reads(commit: str) -> Any:
+        words.said[end.id] = [Resolution(act="close", actor="user:bert", settles=True)]
+        return await revision(commit)
+
+    monkeypatch.setattr(world.repo, "revision", while_it_reads)
+    with pytest.raises(Conflict, match="somebody else"):
+        await after.resolve(end.id, "propose", person=person, reason="w")
+    assert len(world.cases.rows) == known
+
+
+async def test_one_that_cannot_be_looked_at_holds_up_no_other(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    end, (after, words) = await interrupted(world), aftermath(world)
+    stored = after.archive.stored
+
+    async def away(case: str) -> Any:
+        if case == "gone":
+            raise Unavailable("its commit cannot be read now")
+        return await stored(case)
+
+    words.said["gone"] = [Resolution(act="verify", actor="user:anna")]
+    monkeypatch.setattr(after.archive, "stored", away)
+    await after.resolve(end.id, "verify", person=await anna(world))
+    with pytest.raises(Unavailable):
+        await look_at_asked(words, after.archive, world.proof, world.repo)
+    assert words.said[end.id][0].verdict is not None

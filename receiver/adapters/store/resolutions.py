@@ -8,11 +8,15 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 from psycopg_pool import AsyncConnectionPool
 
+from receiver.adapters.store.desk import SQL as OPENING
+from receiver.adapters.store.desk import opening_of
 from receiver.adapters.store.pool import translated
 from receiver.adapters.store.queries import load
+from receiver.domain.case import Planned
 from receiver.domain.proof import Verification
 from receiver.domain.resolution import Resolution
 from receiver.identity import usual_id
+from receiver.ports import Event
 
 SQL = load("resolutions")
 
@@ -23,10 +27,17 @@ class PostgresResolutions:
     def __init__(self, pool: AsyncConnectionPool[Any]) -> None:
         self._pool = pool
 
-    async def say(self, case: str, word: Resolution) -> bool:
-        """Keep one word; False when the case is settled."""
+    async def say(self, case: str, word: Resolution, opens: Planned | None = None) -> bool:
+        """Keep one word, with the case that it opens; False when the case is settled."""
         values = word.model_dump(mode="json", include={"act", "actor", "reason", "opened", "settles"})
-        return bool(await self._rows("say", case=case, **values))
+        with translated("saying a resolution"):
+            async with self._pool.connection() as connection, connection.transaction():
+                if await (await connection.execute(SQL["say"], {"case": case, **values})).fetchone() is None:
+                    return False
+                if opens is not None:
+                    event = Event(kind="case.planned", actor=word.actor, text=opens.plan.why, data={"after": case})
+                    await connection.execute(OPENING["open"], opening_of(opens, [event]))
+        return True
 
     async def of(self, case: str) -> tuple[Resolution, ...]:
         """All words about a case, oldest first."""

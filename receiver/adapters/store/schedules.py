@@ -19,7 +19,7 @@ from receiver.adapters.store.pool import translated
 from receiver.adapters.store.queries import load
 from receiver.domain.case import Planned
 from receiver.domain.timetable import Moment
-from receiver.errors import Refused
+from receiver.errors import Conflict, Refused
 from receiver.ports import Event, Page
 
 SQL = load("schedules")
@@ -38,23 +38,27 @@ class PostgresSchedules:
 
     async def since(self, name: str, rule: str) -> datetime:
         """Up to when every moment has its row; now, for a new schedule or a new rule."""
-        at: datetime = (await self._rows("since", name=name, rule=rule))[0]["since"]
+        rows = await self._rows("since", name=name, rule=rule) or await self._rows("begin", name=name, rule=rule)
+        at: datetime = rows[0]["since"]
         return at
 
     async def passed(self, name: str, upto: datetime, next_at: datetime | None) -> None:
         """Every moment up to then has its row."""
         await self._rows("passed", name=name, upto=upto, next_at=next_at)
 
-    async def open_case(self, name: str) -> str | None:
-        """A case of its last runs that is still open."""
-        rows = await self._rows("open_case", name=name)
-        return rows[0]["id"] if rows else None
-
     async def file(self, moment: Moment, cases: Sequence[Planned]) -> bool:
-        """The row and its cases in one commit; False when somebody else filed this moment before."""
+        """The row and its cases in one commit; False when somebody else filed this moment before.
+
+        Cases of a schedule are filed one after the other, so that none is opened beside one that is still open.
+        """
         values = moment.model_dump() | {"cases": [case.id for case in cases]}
         with translated(f"filing a moment of schedule {moment.schedule}"):
             async with self._pool.connection() as connection, connection.transaction():
+                if cases:
+                    await connection.execute(SQL["alone"], values)
+                    still = await (await connection.execute(SQL["open_case"], values)).fetchone()
+                    if still is not None:
+                        raise Conflict(f"case {still[0]} of its last run is open")
                 if await (await connection.execute(SQL["file"], values)).fetchone() is None:
                     return False
                 for case in cases:

@@ -187,7 +187,7 @@ def _resolutions(router: APIRouter, parts: Parts) -> None:
         if act not in ACTS:
             raise Refused(f"resolving a case: act is one of {', '.join(ACTS)}", reason="invalid")
         reason = plain(str(body.get("reason", "")))
-        word = await parts.aftermath.resolve(id, act, person=person, via="session", reason=reason)
+        word = await parts.aftermath.resolve(id, act, person=person, reason=reason)
         return _json(word.model_dump(mode="json"))
 
 

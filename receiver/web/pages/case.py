@@ -133,7 +133,7 @@ def _afterwards(router: APIRouter, parts: Parts) -> None:
         person = await needs_person(request, parts)
         if act not in ACTS:
             raise Refused(f"resolving a case: act is one of {', '.join(ACTS)}", reason="invalid")
-        word = await parts.aftermath.resolve(id, act, person=person, via="session", reason=plain(reason))
+        word = await parts.aftermath.resolve(id, act, person=person, reason=plain(reason))
         return RedirectResponse(f"/cases/{word.opened or id}", status_code=303)
 
     @router.post("/runs/{id}/retry")

@@ -4,6 +4,10 @@ WITH old AS (DELETE FROM schedule_runs WHERE filed_at < now() - interval '400 da
 DELETE FROM schedules WHERE NOT name = ANY (%(names)s);
 
 -- name: since
+-- Each look asks this, so that it writes nothing where nothing changed.
+SELECT since FROM schedules WHERE name = %(name)s AND rule = %(rule)s AND since <= now() + interval '1 minute';
+
+-- name: begin
 -- A new rule begins now. A mark that lies ahead was left by a clock that had jumped: what it filed ahead is void.
 WITH ahead AS (
     DELETE FROM schedule_runs WHERE name = %(name)s AND planned_at > now() + interval '1 minute'
@@ -17,13 +21,19 @@ ON CONFLICT (name) DO UPDATE SET
 RETURNING since;
 
 -- name: passed
-UPDATE schedules SET since = greatest(since, %(upto)s), next_at = %(next_at)s WHERE name = %(name)s;
+UPDATE schedules SET since = greatest(since, %(upto)s), next_at = %(next_at)s
+WHERE name = %(name)s AND (since < %(upto)s OR next_at IS DISTINCT FROM %(next_at)s);
+
+-- name: alone
+-- Whoever files cases of this schedule does it alone until its commit.
+SELECT pg_advisory_xact_lock(hashtext('gitmedic.schedule.' || %(schedule)s));
 
 -- name: open_case
 SELECT cases.id::text AS id FROM cases
 WHERE is_open AND id IN (
     SELECT unnest(last.cases)
-    FROM (SELECT cases FROM schedule_runs WHERE name = %(name)s ORDER BY planned_at DESC LIMIT 20) AS last)
+    FROM (SELECT cases FROM schedule_runs WHERE name = %(schedule)s AND fate = 'ran' AND planned_at <> %(planned_at)s
+          ORDER BY planned_at DESC LIMIT 20) AS last)
 ORDER BY number LIMIT 1;
 
 -- name: file
