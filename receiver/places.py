@@ -73,10 +73,11 @@ class Places:
 
     def of_sites(self, sites: Iterable[str]) -> Place:
         """Where a run on these sites is proposed."""
+        sites = sorted(set(sites))
         names = self.routing.places_of(sites)
         if len(names) != 1:
             raise Refused(
-                f"proposing one run for the sites {', '.join(sorted(sites))}: their runs belong to "
+                f"proposing one run for the sites {', '.join(sites)}: their runs belong to "
                 f"{' and '.join(called(name) for name in names)}",
                 next_step="dispatch it once for each",
                 reason="place",

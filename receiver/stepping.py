@@ -18,10 +18,12 @@ from receiver.domain.case import Approved
 from receiver.domain.run import Job, RunEvent, RunResult
 from receiver.domain.steps import summed
 from receiver.errors import Conflict, Retry
-from receiver.ports import Branches, Locks, Runner, Runs, Steps
+from receiver.ports import Branches, Ledger, Locks, Runner, Runs, Steps
 
 T = TypeVar("T")
 
+#: a clock that is wrong by more is not believed
+JUMP_SECONDS = 5.0
 #: how long the proof of one host may take before the next one is left alone
 PROVE_SECONDS = 180.0
 ASK_SECONDS = 1.0
@@ -66,8 +68,19 @@ async def begin_once(run: str, case: str, instance: str, *, branches: Branches, 
         return found[0] if found is not None and found[1] is None else None
 
 
+async def timed(result: RunResult, ledger: Ledger) -> RunResult:
+    """By the database's clock where this machine's has jumped: others wait for what is newer than the run's end."""
+    try:
+        off = await ledger.now() - result.ended_at
+    except Retry:
+        return result
+    if abs(off.total_seconds()) < JUMP_SECONDS:
+        return result
+    return result.model_copy(update={"started_at": result.started_at + off, "ended_at": result.ended_at + off})
+
+
 async def walk(
-    case: Approved, jobs: Sequence[Job], *, attempt: str, runs: Runs, steps: Steps, runner: Runner
+    case: Approved, jobs: Sequence[Job], *, attempt: str, runs: Runs, steps: Steps, runner: Runner, ledger: Ledger
 ) -> RunResult:
     """All the jobs in order, as far as they go well; what they add up to."""
     run, hosts = case.runfile.run, [tuple(host.name for host in job.hosts) for job in jobs]
@@ -89,7 +102,7 @@ async def walk(
             is_off = why == CALLED_OFF
             return stopped.model_copy(update={"status": "cancelled"}) if is_off else stopped
         await _begin(runs, steps, run, number, attempt, hosts[number])
-        result = await runner.run(job, record, lambda: runs.cancelled(attempt))
+        result = await timed(await runner.run(job, record, lambda: runs.cancelled(attempt)), ledger)
         await patiently(partial(steps.end_step, run, number, result), OF_AN_END)
         results.append(result)
         if result.status != "successful":

@@ -125,8 +125,8 @@ def needed(vote: Vote) -> int:
 
 def _is_unmapped(vote: Vote) -> bool:
     """A person asked, and which account on this forge is theirs is not said."""
-    if vote.requested_by == "system":
-        return False
+    if vote.requested_by == "system" or vote.requested_by.startswith("policy:"):
+        return False  # nobody asked but the policy, which people merged
     forge = vote.pull.author.forge
     asked = next((person for person in vote.policy.people if vote.requested_by in actors(person)), None)
     return asked is None or (forge != "local" and forge not in asked.forges)

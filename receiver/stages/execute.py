@@ -21,14 +21,12 @@ from receiver.domain.steps import batches, may_live_until, picked_up
 from receiver.domain.table import first_no
 from receiver.errors import Retry
 from receiver.evidence import Grounds
-from receiver.ports import Clearance, Ledger, Locks, Runner, Runs, Steps
+from receiver.ports import Clearance, Locks, Runner, Runs, Steps
 from receiver.rehearsing import dry_run
 from receiver.stepping import OF_AN_END, begin_once, holding, patiently, walk
 
 #: how long to wait for role plan's word before the locks are given back
 CLEARANCE_SECONDS = 20.0
-#: a clock that is wrong by more is not believed
-JUMP_SECONDS = 5.0
 _HERE = tuple(row for row in APPROVAL if not {"forge", "source"}.intersection(row.needs))
 _CLAIMED = (
     "this run was claimed before, and no beginning of it is recorded here: the executor died before it made a process, "
@@ -87,21 +85,11 @@ async def _locked(case: Approved, grounds: Grounds, steps: Steps, runner: Runner
     attempt = await begin_once(case.runfile.run, case.id, instance, branches=grounds.branches, runs=grounds.runs)
     if attempt is None:
         return case.end(Outcome.INTERRUPTED, _CLAIMED, reason="claim")
-    result = await walk(case, jobs, attempt=attempt, runs=grounds.runs, steps=steps, runner=runner)
-    result = await _timed(result, grounds.ledger)
+    result = await walk(
+        case, jobs, attempt=attempt, runs=grounds.runs, steps=steps, runner=runner, ledger=grounds.ledger
+    )
     await patiently(partial(grounds.runs.finish, attempt, result), OF_AN_END)
     return _ended(case, result, clearance)
-
-
-async def _timed(result: RunResult, ledger: Ledger) -> RunResult:
-    """By the database's clock where this machine's has jumped: others wait for what is newer than the run's end."""
-    try:
-        off = await ledger.now() - result.ended_at
-    except Retry:
-        return result
-    if abs(off.total_seconds()) < JUMP_SECONDS:
-        return result
-    return result.model_copy(update={"started_at": result.started_at + off, "ended_at": result.ended_at + off})
 
 
 async def _last_look(case: Approved, grounds: Grounds, steps: Steps) -> Ended | None:

@@ -19,7 +19,7 @@ from receiver.domain.table import answer_all, first_no
 from receiver.errors import Broken, Retry
 from receiver.evidence import Grounds
 from receiver.ports import Locks, Runner, Steps
-from receiver.stepping import OF_AN_END, begin_once, holding, patiently
+from receiver.stepping import OF_AN_END, begin_once, holding, patiently, timed
 
 _UNKNOWN = "the executor died in the middle of it; what it found is not known"
 _ENDS = {
@@ -77,7 +77,8 @@ async def _locked(case: Vetted, grounds: Grounds, steps: Steps, runner: Runner, 
         why = "this run was claimed or begun before; what it found is not known"
         return case.end(Outcome.INTERRUPTED, why, reason="claim", asked=answers)
     runs = grounds.runs
-    result = await runner.run(job, lambda events: runs.record(attempt, events), lambda: runs.cancelled(attempt))
+    ran = await runner.run(job, lambda events: runs.record(attempt, events), lambda: runs.cancelled(attempt))
+    result = await timed(ran, grounds.ledger)
     await patiently(partial(runs.finish, attempt, result), OF_AN_END)
     return _ended(case, result, answers)
 

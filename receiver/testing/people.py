@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from receiver.domain.alert import Alert, no_case_reason, read_delivery
-from receiver.domain.case import Case, Planned, Proposed, Received
+from receiver.domain.case import Approved, Case, Planned, Proposed, Received, Vetted
 from receiver.domain.delivery import Delivery
 from receiver.domain.view import case_view, run_view
 from receiver.errors import Refused
@@ -138,7 +138,10 @@ class FakeDesk:
         """Every attempt of this run that has no end; before there is one, its approved case."""
         real = [one for one in self._runs.attempts.values() if one["run"] == run and one["mode"] == "run"]
         for id, row in self._cases.rows.items():
-            if row.case.kind == "approved" and row.case.runfile.run == run and not real:
+            case = row.case
+            if not isinstance(case, Approved) and not (isinstance(case, Vetted) and case.standing is not None):
+                continue
+            if case.runfile.run == run and not real:
                 self._runs.off[run] = actor
                 await self.note(id, Event(kind="run.cancel_asked", actor=actor, text=f"cancel run {run}"), wake=True)
                 return True

@@ -43,6 +43,8 @@ async def tail(parts: Parts, run: str, case: str, since: Since, of: Lines, welco
                     if not news.lines:
                         break
                     yield news
+                    if news.is_over:
+                        return
             if not news.lines:
                 yield news
             if news.is_over:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from receiver.domain.case import Approved, Proposed
+from receiver.domain.case import Approved, Proposed, Vetted
 from receiver.domain.outcome import Role
 from receiver.domain.run import RunResult
+from receiver.domain.standing import Standing
 from receiver.errors import Conflict
 from receiver.identity import new_id
 from tests.fix_stores import NOW, Stores
@@ -51,6 +52,21 @@ async def test_an_approved_run_is_called_off_before_it_begins(
     assert [event["actor"] for event in events if event["kind"] == "run.cancel_asked"] == ["user:anna"]
     attempt = await stores.runs.begin(run, case.id, "run", "i")  # it was asked a moment too late
     assert await stores.runs.cancelled(attempt) is True
+
+
+async def test_what_is_read_on_the_policys_word_is_called_off_as_well(
+    stores: Stores, proposed: tuple[Proposed, Approved]
+) -> None:
+    case, told = await stores.open(), proposed[1].model_dump(exclude={"kind"})
+    known = {name: value for name, value in told.items() if name in Vetted.model_fields} | {"id": case.id}
+    vetted = Vetted.model_validate(known | {"standing": None}, strict=False)
+    await stores.save(vetted, role=Role.EXECUTE)
+    run = vetted.runfile.run
+    assert await stores.desk.cancel(run, "user:anna") is False  # it still needs a proposal
+    standing = Standing(by="policy:look@c", at=NOW)
+    await stores.save(vetted.model_copy(update={"standing": standing}), role=Role.EXECUTE)
+    assert await stores.desk.cancel(run, "user:anna") is True
+    assert await stores.runs.called_off(run) == "user:anna"
 
 
 async def test_a_report_that_comes_late_is_kept_once_and_told(stores: Stores) -> None:

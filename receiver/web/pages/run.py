@@ -80,7 +80,7 @@ async def _feed(request: Request, parts: Parts, id: str, case: str, since: Since
     said = ""
     async for news in tail(parts, id, case, since, of, still_reads(request, parts)):
         pieces: list[str] = []
-        if news.lines:
+        if news.lines or news.is_new_attempt:
             pieces.append(piece("#log", _written(news.lines), "innerHTML" if news.is_new_attempt else "beforeend"))
         state = fragment("parts/run-state.html", run=await parts.logs.run(id), case=await parts.logs.run_case(id))
         if state != said:

@@ -31,9 +31,10 @@ WHERE run = %(run)s AND ended_at IS NULL AND alive_at > now() - interval '30 sec
 RETURNING case_id::text AS case_id;
 
 -- name: call_off
--- Approved and not begun: it never begins.
+-- Approved, or read on the policy's word, and not begun: it never begins.
 UPDATE cases SET cancel_by = %(actor)s, due_at = now(), woken = true
-WHERE run = %(run)s AND kind = 'approved' AND is_open AND cancel_by IS NULL
+WHERE run = %(run)s AND is_open AND cancel_by IS NULL
+  AND (kind = 'approved' OR (kind = 'vetted' AND body -> 'standing' <> 'null'))
   AND NOT EXISTS (SELECT FROM attempts WHERE attempts.run = %(run)s AND mode = 'run')
 RETURNING id::text AS case_id;
 
