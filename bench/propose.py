@@ -101,6 +101,7 @@ class Folder:
 
     url: str
     ca_file: Path | None = None
+    ssh_command: str = ""
 
     async def login(self) -> tuple[str, str]:
         """Nobody asks."""
@@ -161,7 +162,7 @@ async def _round(repository: OpsRepository, first: int, proposals: int) -> tuple
             number=1, url="", expires_at=START,
         )  # fmt: skip
         begun = time.perf_counter()
-        facts = await repository.landing(proposal, merge, "playbooks")
+        facts = await repository.landing(proposal, merge)
         times[2].append(time.perf_counter() - begun)
         if not (facts.reachable and facts.first_landing):
             raise SystemExit(f"landing {path}: {facts}")

@@ -108,13 +108,13 @@ class Grounds:
         self, case: Proposed | Approved, merge_sha: str | None, adopted: Revision, playbook: Playbook
     ) -> Landing:
         """The run file as its own repository has it, and what it stands on as the catalog's has it."""
-        landing = await self.branches.landing(case.proposal, merge_sha, playbook.path)
+        landing = await self.branches.landing(case.proposal, merge_sha)
         trees: Trees | None
         try:
             trees = await self.repo.trees(adopted.commit, playbook.path)
         except Invalid:
             trees = None  # the revision in force has no such playbook
-        return landing.model_copy(update={"revision": adopted.commit, "trees": trees})
+        return landing.model_copy(update={"trees": trees})
 
     async def grant(self, case: Vetted, scheduled: Scheduled, isolation: str) -> Grant:
         """The evidence about one reading run that no proposal carries."""

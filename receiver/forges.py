@@ -59,6 +59,11 @@ class ForgeGit:
         """User and password."""
         return await self.dialect.login()
 
+    @property
+    def ssh_command(self) -> str:
+        """A forge's git is spoken to by https."""
+        return ""
+
 
 @dataclass(frozen=True)
 class RepoGit:

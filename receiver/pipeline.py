@@ -117,11 +117,7 @@ async def advance(case: Case, p: Ports) -> Case:  # noqa: C901, PLR0912 - one li
         case Vetted():
             return await rehearse(case, repo=p.repo, runs=p.runs, runner=p.runner, gate=p.gate, instance=p.instance)
         case Rehearsed():
-            at = await _place_for(case, p)
-            return await propose(
-                case, repo=p.repo, branches=at.branches, forge=at.forge, base=at.base, prefix=at.prefix,
-                place=at.name, repository=at.repository,
-            )  # fmt: skip
+            return await propose(case, repo=p.repo, ledger=p.ledger, at=await _place_for(case, p))
         case Proposed():
             at = p.places.of(case.proposal)
             return await approve(case, grounds=p.grounds(at), forge=at.forge, hosting=at.hosting, proof=p.proof)

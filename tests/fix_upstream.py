@@ -30,6 +30,7 @@ class Login:
     ca_file: Path | None = None
     user: str = "bot"
     password: str = TOKEN
+    ssh_command: str = ""
 
     async def login(self) -> tuple[str, str]:
         return self.user, self.password

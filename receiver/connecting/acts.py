@@ -64,7 +64,7 @@ async def connect(settings: Settings, wish: Wish, say: Say) -> Connected:
     secret = secret_of(forge, wish)
     text = settings.file.read_text("utf-8") if settings.file.exists() else ""
     tomlfile.check_writable(settings.file)
-    tomlfile.with_forge(text, written(forge))
+    tomlfile.with_table(text, written(forge))
     async with AsyncExitStack() as stack:
         dsn = await stack.enter_async_context(database(settings))
         own = await checks.ours(settings, dsn)
@@ -89,7 +89,7 @@ async def connect(settings: Settings, wish: Wish, say: Say) -> Connected:
         keep_typed(settings, wish, say)
         forge, hook_steps = await listen(settings, forge, dialect, plan, say)
         forge = forge.model_copy(update={"poll_seconds": interval(before, plan, hook_steps)})
-        tomlfile.write(settings.file, tomlfile.with_forge(text, written(forge)))
+        tomlfile.write(settings.file, tomlfile.with_table(text, written(forge)))
         say(f"[forge] is written to {settings.file}")
         pending = await asyncio.to_thread(lambda: len(adoption.pending(Git(settings.repo), own.adopted)))
         said = Connected(
@@ -109,7 +109,7 @@ async def disconnect(settings: Settings, say: Say) -> dict[str, Any]:
             say("no forge is connected: pull requests are reviewed on gitmedic's own pages")
             return {"schema": 1, "disconnected": "", "fetched": False, "hook_deleted": False}
     text = settings.file.read_text("utf-8") if settings.file.exists() else ""
-    fresh = tomlfile.without_forge(text)
+    fresh = tomlfile.without_table(text)
     tomlfile.check_writable(settings.file)
     async with AsyncExitStack() as stack:
         dsn = await stack.enter_async_context(database(settings))

@@ -91,7 +91,7 @@ async def disconnect(settings: Settings, name: str, say: Say) -> dict[str, Any]:
             reason="place",
         )
     there = settings.at(name)
-    fresh = tomlfile.without_forge(_text(settings), ("places", name))
+    fresh = tomlfile.without_table(_text(settings), ("places", name))
     tomlfile.check_writable(settings.file)
     async with AsyncExitStack() as stack:
         dsn = await stack.enter_async_context(database(settings))
@@ -149,7 +149,7 @@ def _rewritten(text: str, wish: Wish, place: PlaceSettings, forge: dict[str, tom
         values["sites"] = place.sites or ("*",)
     values |= {"base": place.base} if place.base != PlaceSettings().base else {}
     values |= {"prefix": place.prefix} if wish.prefix is not None else {}
-    return tomlfile.with_forge(tomlfile.with_forge(text, values, table), forge, (*table, "forge"))
+    return tomlfile.with_table(tomlfile.with_table(text, values, table), forge, (*table, "forge"))
 
 
 def _look(settings: Settings, access: Access, base: str) -> bool:

@@ -25,7 +25,7 @@ Value = str | float | tuple[str, ...]
 FORGE = ("forge",)
 
 
-def with_forge(text: str, values: Mapping[str, Value], table: tuple[str, ...] = FORGE) -> str:
+def with_table(text: str, values: Mapping[str, Value], table: tuple[str, ...] = FORGE) -> str:
     """The file with these settings in its table; keys that are not named here stay as they are."""
     lines, wanted = text.splitlines(), {key: f"{key} = {_written(value)}" for key, value in values.items()}
     place = _table(lines, table)
@@ -46,7 +46,7 @@ def with_forge(text: str, values: Mapping[str, Value], table: tuple[str, ...] = 
     return _checked("\n".join(made) + "\n", expected, table, list(wanted.values()))
 
 
-def without_forge(text: str, table: tuple[str, ...] = FORGE) -> str:
+def without_table(text: str, table: tuple[str, ...] = FORGE) -> str:
     """The file without its table, and without those inside it; comments behind a table's last line stay."""
     lines, before = text.splitlines(), tables(text)
     inner = [(*table, name) for name, value in _inner(before, table).items() if isinstance(value, dict)]
@@ -100,7 +100,7 @@ def check_writable(file: Path) -> None:
 
 def _by_hand(file: Path, why: str) -> Refused:
     return Refused(
-        f"writing [forge] to {str(file)!r}: {why}",
+        f"writing settings to {str(file)!r}: {why}",
         next_step="run this as the user who may write it, or name another file with --config",
         reason="config",
     )

@@ -25,7 +25,6 @@ class Landing(Record):
     head_blob: str | None
     landed_blob: str | None
     content: bytes | None  #: of the landed file
-    revision: str | None = None  #: adopted commit now
     trees: Trees | None = None  #: of the playbook at the adopted commit now
 
 

@@ -35,7 +35,7 @@ class Branches(Protocol):
     async def propose(self, *, branch: str, path: str, content: bytes, message: str) -> tuple[str, str]:
         """One new file on a new branch from the base's tip; (head, base). The same again is harmless."""
 
-    async def landing(self, proposal: Proposal, merge_sha: str | None, playbook_path: str) -> Landing:
+    async def landing(self, proposal: Proposal, merge_sha: str | None) -> Landing:
         """The facts of git for the approval checks."""
 
     async def brought(self, head_ref: str, head_sha: str) -> Brought:

@@ -15,35 +15,30 @@ from receiver.domain.proposal import Proposal
 from receiver.domain.pulltext import proposal_body, proposal_title
 from receiver.domain.runfile import path_of, write_runfile
 from receiver.errors import Conflict
-from receiver.ports import Branches, Forge, Repo
+from receiver.places import Place
+from receiver.ports import Ledger, Repo
 
 
-async def propose(
-    case: Rehearsed,
-    *,
-    repo: Repo,
-    branches: Branches,
-    forge: Forge,
-    base: str,
-    prefix: str = "",
-    place: str = "",
-    repository: str = "",
-) -> Proposed | Ended:
+async def propose(case: Rehearsed, *, repo: Repo, ledger: Ledger, at: Place) -> Proposed | Ended:
     """Open the pull request; a run that came in a person's own has one. Where somebody was first, it is over."""
     if case.given is not None:
         return case.become(Proposed, proposal=case.given.proposal)
+    if await ledger.now() >= case.runfile.expires_at:
+        # a forge that was away, or a place that is gone, keeps no slot for ever
+        why = f"nothing could propose it before {case.runfile.expires_at:%Y-%m-%d %H:%M} UTC"
+        return case.end(Outcome.EXPIRED, why, reason="in_time")
     revision = await repo.revision(case.revision)
     playbook = revision.catalog.playbooks[case.runfile.playbook]
     content = write_runfile(case.runfile)
-    path = path_of(case.runfile.run, case.opened_at, prefix)
+    path = path_of(case.runfile.run, case.opened_at, at.prefix)
     branch = f"gitmedic/{case.runfile.run}"
     title = proposal_title(case, playbook)
     try:
-        head, base_sha = await branches.propose(
+        head, base_sha = await at.branches.propose(
             branch=branch, path=path, content=content, message=_message(case, title)
         )
         body = proposal_body(case, playbook, job_hosts(revision.inventory, case.runfile.targets))
-        pull = await forge.open(Opening(branch=branch, head_sha=head, base=base, title=title, body=body))
+        pull = await at.forge.open(Opening(branch=branch, head_sha=head, base=at.base, title=title, body=body))
     except Conflict as error:
         # its branch or its pull request is somebody else's, or was closed: asking again changes nothing
         return case.end(Outcome.REFUSED, error.message, reason="taken")
@@ -57,8 +52,8 @@ async def propose(
         number=pull.number,
         url=pull.url,
         expires_at=case.runfile.expires_at,
-        place=place,
-        repository=repository,
+        place=at.name,
+        repository=at.repository,
     )
     return case.become(Proposed, proposal=proposal)
 

@@ -106,13 +106,12 @@ class FakeRepo:
         self.branches[branch] = (head, base, path, content)
         return head, base
 
-    async def landing(self, proposal: Proposal, merge_sha: str | None, playbook_path: str) -> Landing:
+    async def landing(self, proposal: Proposal, merge_sha: str | None) -> Landing:
         """As the fake merges left it; tests change `landed` to make it strange."""
         reviewed = next((one for one in self.branches.values() if one[0] == proposal.head_sha), None)
         found = self.landed.get(merge_sha or "")
         # a merge that brought another path has nothing at the proposed one
         content = found[1] if found and found[0] == proposal.path else None
-        known = _below(self.files_at.get(self.adopted_commit, {}), playbook_path)
         return Landing(
             base_tip=self._tip(),
             merge_sha=merge_sha,
@@ -125,8 +124,6 @@ class FakeRepo:
             head_blob=_digest(reviewed[3]) if reviewed and reviewed[2] == proposal.path else None,
             landed_blob=_digest(content) if content is not None else None,
             content=content,
-            revision=self.adopted_commit or None,
-            trees=await self.trees(self.adopted_commit, playbook_path) if known else None,
         )
 
     async def brought(self, head_ref: str, head_sha: str) -> Brought:

@@ -212,34 +212,31 @@ async def test_a_proposal_never_replaces_anything(place: Place) -> None:
 async def test_an_open_proposal_has_not_landed(place: Place) -> None:
     proposal = await place.propose()
     for merge in (None, "e" * 40):
-        facts = await place.ops.landing(proposal, merge, PLAYBOOK)
+        facts = await place.ops.landing(proposal, merge)
         assert (facts.base_tip, facts.merge_sha) == (place.first, merge)
         assert not facts.reachable and not facts.first_landing
         assert (facts.reviewed, facts.landed) == (ONE, ())
         assert facts.head_blob is not None
         assert (facts.landed_blob, facts.content) == (None, None)
-        assert facts.revision == place.first
-        assert facts.trees == await place.ops.trees(place.first, PLAYBOOK)
-    assert (await place.ops.landing(proposal, None, "playbooks/web/other")).trees is None
 
 
 async def test_a_plain_merge_is_what_the_checks_want(place: Place) -> None:
     proposal = await place.propose()
     merge = place.land({PATH: CONTENT})
-    facts = await place.ops.landing(proposal, merge, PLAYBOOK)
+    facts = await place.ops.landing(proposal, merge)
     assert (facts.base_tip, facts.merge_sha) == (merge, merge)
     assert facts.reachable and facts.first_landing
     assert facts.reviewed == facts.landed == ONE
     assert facts.head_blob == facts.landed_blob is not None
     assert facts.content == CONTENT
     # a merge stays one when another commit was asked for
-    other = await place.ops.landing(proposal, "e" * 40, PLAYBOOK)
+    other = await place.ops.landing(proposal, "e" * 40)
     assert not other.reachable and not other.first_landing
 
 
 async def test_an_edited_file_shows_its_own_bytes(place: Place) -> None:
     proposal = await place.propose()
-    facts = await place.ops.landing(proposal, place.land({PATH: b"edited\n"}), PLAYBOOK)
+    facts = await place.ops.landing(proposal, place.land({PATH: b"edited\n"}))
     assert facts.reachable and facts.landed == ONE
     assert facts.content == b"edited\n"
     assert facts.head_blob != facts.landed_blob is not None
@@ -247,7 +244,7 @@ async def test_an_edited_file_shows_its_own_bytes(place: Place) -> None:
 
 async def test_a_moved_file_did_not_land(place: Place) -> None:
     proposal = await place.propose()
-    facts = await place.ops.landing(proposal, place.land({MOVED: CONTENT}), PLAYBOOK)
+    facts = await place.ops.landing(proposal, place.land({MOVED: CONTENT}))
     assert facts.reachable and not facts.first_landing
     assert facts.landed == (("A", "100644", MOVED),)
     assert (facts.landed_blob, facts.content) == (None, None)
@@ -257,20 +254,20 @@ async def test_what_lands_twice_is_no_first_landing(place: Place) -> None:
     proposal = await place.propose()
     merges = [place.land({PATH: CONTENT}), place.land_again()]
     for merge in merges:
-        facts = await place.ops.landing(proposal, merge, PLAYBOOK)
+        facts = await place.ops.landing(proposal, merge)
         assert facts.reachable and not facts.first_landing, merge
 
 
 async def test_a_copy_of_its_bytes_elsewhere_is_no_first_landing(place: Place) -> None:
     proposal = await place.propose()
-    facts = await place.ops.landing(proposal, place.land({PATH: CONTENT, MOVED: CONTENT}), PLAYBOOK)
+    facts = await place.ops.landing(proposal, place.land({PATH: CONTENT, MOVED: CONTENT}))
     assert facts.reachable and facts.content == CONTENT
     assert not facts.first_landing
 
 
 async def test_a_head_that_nobody_proposed_was_not_reviewed(place: Place) -> None:
     proposal = (await place.propose()).model_copy(update={"head_sha": "e" * 40})
-    facts = await place.ops.landing(proposal, None, PLAYBOOK)
+    facts = await place.ops.landing(proposal, None)
     assert (facts.reviewed, facts.head_blob) == ((), None)
 
 

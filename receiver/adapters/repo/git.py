@@ -15,8 +15,7 @@ from receiver.adapters.repo.process import Git
 from receiver.adapters.repo.runs import RunRepository
 from receiver.adapters.repo.settings import RepoSettings
 from receiver.adapters.repo.upstream import Upstream
-from receiver.domain.landing import Landing, Trees
-from receiver.domain.proposal import Proposal
+from receiver.domain.landing import Trees
 from receiver.domain.revision import Pending, Revision
 from receiver.errors import Invalid
 
@@ -72,17 +71,6 @@ class OpsRepository(RunRepository):
         """The named files that may enter a run (rule S6), by path below the playbook's folder."""
         await self._bring(commit)
         return await self._do(revisions.run_files, commit, playbook_path)
-
-    # --- the port Branches
-
-    async def landing(self, proposal: Proposal, merge_sha: str | None, playbook_path: str) -> Landing:
-        """The facts of git about the run file, with what its playbook is in the revision in force."""
-        facts, adopted = await super().landing(proposal, merge_sha, playbook_path), await self.adopted()
-        try:
-            trees = await self._do(revisions.trees, adopted, playbook_path)
-        except Invalid:
-            trees = None  # a path that no revision can have
-        return facts.model_copy(update={"revision": adopted, "trees": trees})
 
     async def _bring(self, commit: str) -> None:
         """A mirror far from where things are adopted may not have it yet."""

@@ -48,7 +48,7 @@ class RunRepository:
             return await self._do(branches.propose, branch, path, content, message)
         return await self._do(mirror.propose, access, branch, path, content, message)
 
-    async def landing(self, proposal: Proposal, merge_sha: str | None, playbook_path: str) -> Landing:
+    async def landing(self, proposal: Proposal, merge_sha: str | None) -> Landing:
         """The facts of git about the run file; what its playbook is now, the catalog's repository says."""
         access = await self._access()
         if access is not None:

@@ -59,6 +59,10 @@ class Upstream(Protocol):
     def ca_file(self) -> Path | None:
         """A certificate, or its authority, that is trusted in the place of the system's."""
 
+    @property
+    def ssh_command(self) -> str:
+        """How git calls ssh; empty where it does not."""
+
     async def login(self) -> tuple[str, str]:
         """User and password of now; a token may be renewed from time to time."""
 
@@ -100,7 +104,7 @@ class Pushed(NamedTuple):
 async def access_to(upstream: Upstream) -> Access:
     """With the password of now."""
     user, password = await upstream.login()
-    return Access(check_address(upstream.url), user, password, upstream.ca_file, getattr(upstream, "ssh_command", ""))
+    return Access(check_address(upstream.url), user, password, upstream.ca_file, upstream.ssh_command)
 
 
 def check_address(url: str) -> str:
@@ -233,7 +237,7 @@ def network_environment(settings: RepoSettings, access: Access) -> dict[str, str
         "push.followTags": "false",
         "gc.auto": "0",
     }
-    if scheme not in ("file", "ssh"):
+    if scheme not in ("file", "ssh") and access.password:
         config[f"http.{access.url}.extraHeader"] = f"Authorization: Basic {access.secret}"
     if access.ca_file is not None:
         config["http.sslCAInfo"] = str(access.ca_file)

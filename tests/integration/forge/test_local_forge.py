@@ -48,7 +48,7 @@ async def test_the_merge_stands_in_git(ops: OpsRepository, forge: LocalForge, pe
     proposal = await proposed(ops)
     pull = await opened(ops, forge)
     merged = await forge.approve_and_merge(pull.number, pull.head_sha, "ada", "session")
-    facts = await ops.landing(proposal, merged.merge_sha, PLAYBOOK)
+    facts = await ops.landing(proposal, merged.merge_sha)
     assert facts.reachable
     assert facts.first_landing
     assert facts.reviewed == facts.landed == (("A", "100644", PATH),)

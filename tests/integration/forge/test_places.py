@@ -24,7 +24,7 @@ from receiver.forges import make_repository, open_places, upstream_of
 from receiver.identity import new_id
 from receiver.places import Place, Places
 from tests.contract.places import ELSEWHERE, settings_of
-from tests.fix_repo import CONTENT, proposed
+from tests.fix_repo import CONTENT
 from tests.forges import gitwork
 from tests.forges.server import ForgeServer
 
@@ -78,13 +78,6 @@ async def test_a_claim_is_one_of_its_place(two: Places) -> None:
     run, lab = new_id(), two.named("lab")
     assert await lab.branches.claim(run, "one", "n" * 32)
     assert not await lab.branches.claim(run, "two", "m" * 32)
-
-
-async def test_a_place_says_nothing_of_the_catalog(two: Places, ops: OpsRepository) -> None:
-    proposal = await proposed(ops)
-    facts = await two.named("lab").branches.landing(proposal, None, "playbooks/web/restart")
-    assert (facts.revision, facts.trees, facts.head_blob) == (None, None, None)
-    assert (await two.main.branches.landing(proposal, None, "playbooks/web/restart")).trees is not None
 
 
 async def test_a_place_that_was_never_connected_stops_no_other(

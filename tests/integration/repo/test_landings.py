@@ -13,7 +13,7 @@ ONE = (("A", "100644", PATH),)
 
 
 async def landing(ops: OpsRepository, proposal: Proposal, merge: str | None) -> Landing:
-    return await ops.landing(proposal, merge, PLAYBOOK)
+    return await ops.landing(proposal, merge)
 
 
 def is_good(facts: Landing) -> bool:
@@ -33,8 +33,6 @@ async def test_merge_commit(ops: OpsRepository, person: Person):
     facts = await landing(ops, proposal, merge(person, "--no-ff"))
     assert is_good(facts)
     assert facts.base_tip == facts.merge_sha == await ops.tip()
-    assert facts.revision == await ops.adopted()
-    assert facts.trees == await ops.trees(await ops.adopted(), PLAYBOOK)
 
 
 async def test_merge_onto_a_base_that_moved_and_moved_on(ops: OpsRepository, person: Person):
@@ -277,8 +275,8 @@ async def test_garbage_is_not_an_error(ops: OpsRepository, person: Person):
     root = person.say("rev-list", "--max-parents=0", "HEAD")
     assert not is_good(await landing(ops, proposal, root))
     strange = proposal.model_copy(update={"path": "../x", "head_sha": "gone", "base_sha": "--all"})
-    facts = await ops.landing(strange, root, "../playbooks")
-    assert (facts.reviewed, facts.head_blob, facts.trees) == ((), None, None)
+    facts = await ops.landing(strange, root)
+    assert (facts.reviewed, facts.head_blob) == ((), None)
 
 
 async def test_replace_refs_change_nothing(ops: OpsRepository, person: Person, bare):

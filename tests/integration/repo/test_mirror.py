@@ -187,10 +187,10 @@ async def test_a_rewritten_base_is_followed_and_what_it_lost_is_kept(mirror: Ops
     proposal = await proposed(mirror)
     pull = forge.state.open(forge.bot, forge.repository, BRANCH, "main", "Restart")
     merge = forge.state.merge(forge.ada, pull)
-    facts = await mirror.landing(proposal, merge, "playbooks/web/restart")
+    facts = await mirror.landing(proposal, merge)
     assert facts.reachable and facts.first_landing and facts.content == CONTENT
     rewritten = forge.land({"other": b"x"}, onto=proposal.base_sha, force=True)
-    facts = await mirror.landing(proposal, merge, "playbooks/web/restart")
+    facts = await mirror.landing(proposal, merge)
     assert (facts.base_tip, facts.reachable, facts.first_landing) == (rewritten, False, False)
     assert git(mirror, "cat-file", "-t", merge) == "commit"
     await mirror.sweep()

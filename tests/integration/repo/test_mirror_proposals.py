@@ -125,11 +125,11 @@ async def test_every_style_of_merge_lands(mirror: OpsRepository, forge: Forge, s
         forge.land({"other": b"x"})
     pull = forge.state.open(forge.bot, forge.repository, BRANCH, "main", "Restart")
     proposal = proposal.model_copy(update={"number": pull.number})
-    open_yet = await mirror.landing(proposal, None, PLAYBOOK)
+    open_yet = await mirror.landing(proposal, None)
     assert (open_yet.reviewed, open_yet.landed, open_yet.reachable) == (ONE, (), False)
     new = forge.state.merge(forge.ada, pull, style)
     forge.state.delete_branch(forge.bot, forge.repository, BRANCH)
-    facts = await mirror.landing(proposal, new, PLAYBOOK)
+    facts = await mirror.landing(proposal, new)
     assert facts.base_tip == new and facts.reachable and facts.first_landing
     assert (facts.reviewed, facts.landed, facts.content) == (ONE, ONE, CONTENT)
     assert facts.head_blob == facts.landed_blob is not None
@@ -143,12 +143,12 @@ async def test_a_head_that_a_person_edited_is_brought_from_where_it_is(mirrors: 
     pull = forge.state.open(forge.bot, forge.repository, BRANCH, "main", "Restart")
     edited = forge.state.push(forge.ada, forge.repository, BRANCH, {PATH: b"edited\n"})
     asked = proposal.model_copy(update={"number": pull.number, "head_sha": edited})
-    assert (await mirrors().landing(asked, None, PLAYBOOK)).reviewed == ONE  # from its branch
+    assert (await mirrors().landing(asked, None)).reviewed == ONE  # from its branch
     new = forge.state.merge(forge.ada, pull, "squash")
     forge.state.delete_branch(forge.bot, forge.repository, BRANCH)
-    facts = await mirrors().landing(asked, new, PLAYBOOK)  # from refs/pull
+    facts = await mirrors().landing(asked, new)  # from refs/pull
     assert (facts.reviewed, facts.content) == (ONE, b"edited\n") and facts.head_blob == facts.landed_blob
-    nowhere = await mirrors().landing(asked.model_copy(update={"head_sha": "e" * 40}), new, PLAYBOOK)
+    nowhere = await mirrors().landing(asked.model_copy(update={"head_sha": "e" * 40}), new)
     assert (nowhere.reviewed, nowhere.head_blob) == ((), None)
 
 
@@ -156,7 +156,7 @@ async def test_an_unreachable_forge_is_no_fact(mirror: OpsRepository, forge: For
     proposal = await proposed(mirror)
     forge.faults.add("GET", "info/refs", "500 before the effect")
     with pytest.raises(Unavailable):
-        await mirror.landing(proposal, None, PLAYBOOK)
+        await mirror.landing(proposal, None)
 
 
 async def test_what_a_person_brings(mirror: OpsRepository, forge: Forge):

@@ -99,7 +99,7 @@ async def test_a_folder_that_is_gone_is_a_change_and_not_a_revision(inner: OpsRe
 
 async def test_a_proposal_lies_below(inner: OpsRepository, person: Person):
     proposal = await offered(inner)
-    facts = await inner.landing(proposal, None, PLAYBOOK)
+    facts = await inner.landing(proposal, None)
     assert facts.reviewed == (("A", "100644", FULL),)
     for path in (PATH, f"infra/opsx/{PATH}", "policy2.yml"):
         with pytest.raises(Invalid, match="outside"):
@@ -108,8 +108,8 @@ async def test_a_proposal_lies_below(inner: OpsRepository, person: Person):
         await inner.propose(branch=f"{BRANCH}y", path="infra/ops/policy.yml", content=CONTENT, message="m")
     merge, tip = await inner.prepare_merge(proposal.head_sha, "Merge")
     assert await inner.land(merge, tip, BRANCH, proposal.head_sha)
-    facts = await inner.landing(proposal, merge, PLAYBOOK)
-    assert facts.first_landing and facts.content == CONTENT and facts.trees is not None
+    facts = await inner.landing(proposal, merge)
+    assert facts.first_landing and facts.content == CONTENT
 
 
 async def test_a_change_outside_is_seen_beside_the_run_file(inner: OpsRepository, person: Person):
@@ -119,7 +119,7 @@ async def test_a_change_outside_is_seen_beside_the_run_file(inner: OpsRepository
     person.write("src/ein Wort ü/main.c", b"int other;\n")
     edited = person.commit("And more")
     assert person.push(f"HEAD:refs/heads/{BRANCH}").returncode == 0
-    facts = await inner.landing(proposal.model_copy(update={"head_sha": edited}), None, PLAYBOOK)
+    facts = await inner.landing(proposal.model_copy(update={"head_sha": edited}), None)
     assert facts.reviewed == (("A", "100644", FULL), ("M", "100644", "src/ein Wort ü/main.c"))
 
 
@@ -128,11 +128,11 @@ async def test_a_copy_of_its_bytes_below_is_no_first_landing(inner: OpsRepositor
     person.on_main()
     person.git("merge", "-q", "--no-ff", "-m", "Merge", f"gitmedic/{BRANCH}")
     merge = person.push_main()
-    assert (await inner.landing(proposal, merge, PLAYBOOK)).first_landing
+    assert (await inner.landing(proposal, merge)).first_landing
     person.write(FULL.replace("/21/", "/22/"), CONTENT)
     person.commit("Copy")
     person.push_main()
-    assert not (await inner.landing(proposal, merge, PLAYBOOK)).first_landing
+    assert not (await inner.landing(proposal, merge)).first_landing
 
 
 @pytest.mark.parametrize("prefix", ["/ops", "ops/", "../ops", "a//b", "-x", ".git", "a b", ":x"])
@@ -146,8 +146,8 @@ async def test_below_a_folder_of_a_forges_repository(mirrors: Mirrors, forge: Fo
     ops = mirrors(prefix="infra/ops")
     proposal = await offered(ops)
     pull = forge.state.open(forge.bot, forge.repository, BRANCH, "main", "Restart")
-    facts = await ops.landing(proposal, forge.state.merge(forge.ada, pull), PLAYBOOK)
-    assert facts.first_landing and facts.trees == await ops.trees(await ops.adopted(), PLAYBOOK)
+    facts = await ops.landing(proposal, forge.state.merge(forge.ada, pull))
+    assert facts.first_landing
     assert set((await ops.revision(await ops.tip())).inventory.hosts) == {"web1"}
     with pytest.raises(Invalid, match="outside"):
         await proposed(ops)
