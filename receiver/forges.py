@@ -157,17 +157,23 @@ def open_forge(
 
 @asynccontextmanager
 async def open_places(
-    settings: Settings, pool: AsyncConnectionPool[Any], ops: OpsRepository, dialect: Dialect | None
+    settings: Settings,
+    pool: AsyncConnectionPool[Any],
+    ops: OpsRepository,
+    dialect: Dialect | None,
+    *,
+    may_make: bool = True,
 ) -> AsyncIterator[tuple[Places, tuple[RunRepository, ...]]]:
     """All places that take run files, and the repositories of those beside the catalog's.
 
-    One that cannot be opened stops no other: whatever is asked there is refused, saying why.
+    `may_make`: one without a forge is made here when it is not there; an executor elsewhere would make another. One
+    that cannot be opened stops no other: whatever is asked there is refused, saying why.
     """
     async with AsyncExitStack() as stack:
         others, repos = {}, []
         for name in settings.places:
             try:
-                _check_reached(settings, name)
+                _check_reached(settings, name, may_make=may_make and not settings.repo.url)
                 realm = realm_of(settings.forge, settings.places, name)
                 others[name], repo = await _open(settings.at(name), pool, name, realm, stack)
                 repos.append(repo)
@@ -191,10 +197,18 @@ async def _open(
     return _place(settings, pool, repo, dialect, name, realm), repo
 
 
-def _check_reached(settings: Settings, name: str) -> None:
+def _check_reached(settings: Settings, name: str, *, may_make: bool) -> None:
     """On an executor's machine, one that lies on the planner's is fetched from there or not known at all."""
     place = settings.places[name]
-    if settings.repo.url and not place.forge.is_remote and not place.url:
+    if place.forge.is_remote:
+        return
+    if may_make and place.url:
+        raise Refused(
+            f"opening place {name!r}: it lies here, and places.{name}.url would have it fetched from {place.url!r:.80}",
+            next_step=f"take places.{name}.url out of this file: it is for executors on other machines",
+            reason="place",
+        )
+    if not may_make and not place.url and (settings.repo.url or not settings.at(name).repo.path.exists()):
         raise Refused(
             f"opening place {name!r}: it lies on the planner's machine, and places.{name}.url is empty",
             next_step=f"set places.{name}.url to where this machine fetches it, beside repo.url",

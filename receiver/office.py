@@ -139,8 +139,8 @@ async def _vectors(settings: Settings, pool: AsyncConnectionPool[Any]) -> AsyncI
 
 
 @asynccontextmanager
-async def open_office(settings: Settings) -> AsyncIterator[Office]:
-    """The office of a data directory that was initialised."""
+async def open_office(settings: Settings, *, may_make: bool = True) -> AsyncIterator[Office]:
+    """The office of a data directory that was initialised; `may_make`: this machine may be where places lie."""
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(settings))
         dialect = remote_of(settings)
@@ -148,7 +148,9 @@ async def open_office(settings: Settings) -> AsyncIterator[Office]:
             stack.push_async_callback(dialect.aclose)
         repo = OpsRepository(settings.repo, store.ledger.adopted, upstream_of(settings, dialect))
         stack.push_async_callback(repo.close)
-        places, runs = await stack.enter_async_context(open_places(settings, store.pool, repo, dialect))
+        places, runs = await stack.enter_async_context(
+            open_places(settings, store.pool, repo, dialect, may_make=may_make)
+        )
         doors = Doors(
             archive=store.archive, desk=store.desk, places=places, repo=repo, signatures=SshSignatures(NAMESPACE),
             acceptances=store.desk, clock=SystemClock(),

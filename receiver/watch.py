@@ -51,9 +51,15 @@ from receiver.ports import (
 OVERLAP = timedelta(minutes=10)
 #: a look that takes longer has died
 TURN_SECONDS = 300.0
+#: how long a head that cannot be had is asked for again, and everything since then with it
+PATIENCE = timedelta(days=1)
 _LONGEST_PAUSE = 900.0
 #: a token or a repository that is not right: a person must act first
 _REFUSED_SECONDS = 300.0
+
+
+class _NotHad(Retry):
+    """The head of one pull request is not there yet."""
 
 
 @dataclass(frozen=True)
@@ -101,20 +107,28 @@ class Watch:
     async def _all(self, turn: Turn) -> Refused | Retry | None:
         """Each of what changed. One that a person must look at, or whose head cannot be had now, holds up no other."""
         left: Refused | Retry | None = None
+        is_late = turn.since is not None and turn.at - turn.since > PATIENCE
         for number in await self.hosting.changed(turn.since - OVERLAP if turn.since is not None else None):
             try:
-                await self._one(number)
-            except (Refused, Retry) as error:
+                await self._one(number, is_late=is_late)
+            except (Refused, _NotHad) as error:
                 left = error if left is None or isinstance(error, Refused) else left
         return left
 
-    async def _one(self, number: int) -> None:
+    async def _one(self, number: int, *, is_late: bool) -> None:
+        """A forge that does not answer ends the look; a head that cannot be had is asked for again, for a day."""
         case = await self.archive.case_of_proposal(self.key, number)
         if case is not None:
             await self.desk.wake(case)
         pull = await self.forge.read(number)
-        if pull.state == "open" and (pull.author.forge, pull.author.id) != (self.bot.forge, self.bot.id):
+        if pull.state != "open" or (pull.author.forge, pull.author.id) == (self.bot.forge, self.bot.id):
+            return
+        try:
             await self._visit(pull)
+        except _NotHad as error:
+            if not is_late:
+                raise
+            await self._keep(pull, None, f"its head cannot be had: {error.message}")
 
     # --- a person's own pull request
 
@@ -122,7 +136,10 @@ class Watch:
         """Look at one head once."""
         if not pull.same_repository or await self.book.seen(self.key, pull.number, pull.head_sha):
             return
-        brought = await self.branches.brought(pull.head_ref, pull.head_sha)
+        try:
+            brought = await self.branches.brought(pull.head_ref, pull.head_sha)
+        except Retry as error:
+            raise _NotHad(error.message, after_seconds=error.after_seconds) from error
         if not brings_a_run(brought):
             await self._keep(pull, None, "it brings no run file")
             return

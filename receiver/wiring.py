@@ -160,7 +160,9 @@ async def work(settings: Settings, roles: Sequence[Role]) -> None:
     if Role.PLAN in roles:
         check_at_home(settings, "the planner")
     async with AsyncExitStack() as stack:
-        office = await stack.enter_async_context(open_office(settings))
+        office = await stack.enter_async_context(
+            open_office(settings, may_make=Role.PLAN in roles or settings.embedded)
+        )
         store = office.store
         instance = instance_id(settings.data_dir)
         await check_schema(store.pool)

@@ -147,7 +147,7 @@ def _rewritten(text: str, wish: Wish, place: PlaceSettings, forge: dict[str, tom
     table, values = ("places", wish.place), dict[str, tomlfile.Value]()
     if wish.sites or wish.place not in _named(text):
         values["sites"] = place.sites or ("*",)
-    values |= {"base": place.base} if place.base != PlaceSettings().base else {}
+    values |= {"base": place.base} if wish.base or place.base != PlaceSettings().base else {}
     values |= {"prefix": place.prefix} if wish.prefix is not None else {}
     return tomlfile.with_table(tomlfile.with_table(text, values, table), forge, (*table, "forge"))
 

@@ -11,7 +11,7 @@ from receiver.domain.case import Approved, Closed, Proposed
 from receiver.domain.forge import Account, Posture, Review, person_account
 from receiver.domain.outcome import Outcome, Verdict
 from receiver.domain.quorum import approval_text
-from receiver.errors import Conflict, Refused
+from receiver.errors import Conflict, Refused, Unavailable
 from receiver.pipeline import advance
 from receiver.testing import World
 from receiver.testing.repo import FakeSignatures
@@ -255,6 +255,21 @@ async def test_an_approved_run_does_not_wait_for_ever(world: World):
     end = await closed(world, case)
     assert (end.outcome, end.reason) == (Outcome.EXPIRED, "in_time")
     assert modes(world) == ["check"]
+
+
+async def test_what_nothing_could_propose_in_time_gives_its_slot_back(world: World, monkeypatch: pytest.MonkeyPatch):
+    """A forge that refuses, or a place that is gone, keeps no slot for ever."""
+
+    async def refuses(**_: object) -> object:
+        raise Unavailable("the forge does not answer")
+
+    monkeypatch.setattr(world.repo, "propose", refuses)
+    case = world.fire(alert())
+    await world.settle()
+    assert world.case(case).kind == "rehearsed" and any(world.ledger.slots.values())
+    world.clock.pass_seconds(4 * 3600 + 1)
+    end = await closed(world, case)
+    assert (end.outcome, end.reason) == (Outcome.EXPIRED, "in_time") and not any(world.ledger.slots.values())
 
 
 async def test_a_branch_that_is_somebody_elses_ends_the_case(world: World, monkeypatch: pytest.MonkeyPatch):

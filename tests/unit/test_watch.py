@@ -14,11 +14,12 @@ from receiver.domain.inventory import targets_digest
 from receiver.domain.landing import Brought
 from receiver.domain.outcome import Outcome
 from receiver.domain.runfile import Pins, RunFile, path_of, write_runfile
+from receiver.errors import Unavailable
 from receiver.identity import new_id
 from receiver.testing import World
 from receiver.testing.people import FakeArchive, FakeDesk, FakeInbox, FakeLogs
 from receiver.testing.repo import FakeAdoption, FakeWatchbook
-from receiver.watch import Watch
+from receiver.watch import PATIENCE, Watch
 from tests.unit.test_pipeline import FILES, alert
 
 pytestmark = pytest.mark.anyio
@@ -282,3 +283,33 @@ async def test_a_head_that_cannot_be_had_holds_up_nothing_else(place: Place):
     assert [one[0] for one in place.desk.adoptions] == [new]
     turn = await place.book.begin("local", 60)
     assert turn is not None and turn.since is None  # it is looked at again
+
+
+async def test_a_head_that_cannot_be_had_is_given_up_after_a_day(place: Place):
+    """Else each look would read everything since then anew, for ever."""
+    pull = place.pull(None)
+    began = place.world.clock.now()
+    place.book.at["local"] = began
+    await place.watch.look()
+    assert not await place.book.seen("local", pull.number, pull.head_sha)
+    place.world.clock.pass_seconds(PATIENCE.total_seconds() + 1)
+    await place.watch.look()
+    assert await place.book.seen("local", pull.number, pull.head_sha)
+    turn = await place.book.begin("local", 60)
+    assert turn is not None and turn.since is not None and turn.since > began
+
+
+async def test_a_forge_that_does_not_answer_ends_the_look(place: Place, monkeypatch: pytest.MonkeyPatch):
+    """It is asked again later, not once more for each that is left."""
+    for _ in range(3):
+        place.pull(None)
+    asked = []
+
+    async def limited(number: int) -> Any:
+        asked.append(number)
+        raise Unavailable("too many requests", after_seconds=90)
+
+    monkeypatch.setattr(place.world.forge, "read", limited)
+    with pytest.raises(Unavailable) as said:
+        await place.watch.look()
+    assert len(asked) == 1 and said.value.after_seconds == 90

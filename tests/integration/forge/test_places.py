@@ -122,6 +122,19 @@ async def test_an_executor_elsewhere_fetches_a_place_and_claims_there(
     assert not await lab.branches.claim(run, "near", "m" * 32)
 
 
+async def test_an_executor_beside_a_catalog_on_a_forge_makes_no_repository_of_its_own(
+    two: Places, tmp_path: Path, pool: AsyncConnectionPool[Any], ops: OpsRepository
+) -> None:
+    """Two of them would each win the claim in a repository that only they see."""
+    (far := tmp_path / "far").mkdir()
+    (far / "gitmedic.toml").write_text(LAB)
+    async with open_places(load(far, environment={}), pool, ops, None, may_make=False) as (places, _):
+        assert not places.named("lab").is_open and not (far / "places").exists()
+    (far / "gitmedic.toml").write_text(f"{LAB}url = 'file://{tmp_path}/places/lab.git'\n")
+    async with open_places(load(far, environment={}), pool, ops, None) as (places, _):  # where it lies itself
+        assert not places.named("lab").is_open and not (far / "places").exists()
+
+
 async def test_two_forges_with_the_same_numbers_share_no_row(tmp_path: Path, pool: AsyncConnectionPool[Any]) -> None:
     """Comments, words of people and pushers are kept by our name of the repository."""
     state = ELSEWHERE["gitea"].double(tmp_path / "forge")
