@@ -90,7 +90,7 @@ class Doors:
                 risk=proposed.risk, requested_by=proposed.requested_by, author=proposed.proposal.author,
                 labels=dict(proposed.alert.labels) if proposed.alert else {}, playbook=proposed.runfile.playbook,
                 host=next(iter(proposed.runfile.targets), None),
-            unseen=proposed.rehearsals[-1].result.preview_ends if proposed.rehearsals else (),
+                unseen=proposed.rehearsals[-1].result.preview_ends if proposed.rehearsals else (),
             )  # fmt: skip
             lacking = missing(vote)
             if lacking is not None:

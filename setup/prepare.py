@@ -20,6 +20,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 TOOLS = ROOT / ".tools"
+#: where a machine's own programs are looked for: never below .tools, whatever PATH says
+SYSTEM = ":".join((os.defpath, "/usr/local/bin", "/usr/sbin", "/sbin"))
 #: program → Debian package, and where the program lies in it
 DEMO_TOOLS = {
     "prometheus": ("prometheus", "usr/bin/prometheus"),
@@ -137,7 +139,7 @@ def prepare_tools(wanted: dict[str, tuple[str, str]]) -> list[str]:
     absent = []
     for name in missing:
         package, inside = wanted[name]
-        found = shutil.which(name, path=os.defpath + ":/usr/sbin:/sbin") or shutil.which(package)
+        found = next(filter(None, (shutil.which(one, path=SYSTEM) for one in names_of(name, package, inside))), None)
         program = Path(found) if found else unpack(package, inside, LIBRARIES.get(name, ()))
         if program is None:
             absent.append(name)
@@ -168,6 +170,12 @@ def prepare_collections() -> list[str]:
         shutil.rmtree(whole, ignore_errors=True)
     stamp.write_text(digest)
     return []
+
+
+def names_of(name: str, package: str, inside: str) -> tuple[str, ...]:
+    """What a machine may already have it as: by our name, and by Debian's where that is the program's (one package
+    may hold several programs, so its own name alone says nothing)."""
+    return (name, package) if Path(inside).name == package else (name,)
 
 
 def is_ready(name: str) -> bool:

@@ -13,8 +13,8 @@ from hashlib import sha256
 from receiver.domain.forge import Account, Posture, PullRequest
 from receiver.domain.landing import Landing
 from receiver.domain.outcome import Outcome, Risk, Verdict
-from receiver.domain.place import Routing, called
-from receiver.domain.policyfile import Policy
+from receiver.domain.place import Routing
+from receiver.domain.policyfile import Policy, not_isolated
 from receiver.domain.proof import Confirmation, Reading
 from receiver.domain.proposal import Proposal
 from receiver.domain.quorum import Vote, actors, approvers, candidates, may_approve, missing, needed
@@ -98,13 +98,8 @@ def is_merged_here(merge: Merge) -> str | None:
 
 
 def in_its_place(merge: Merge) -> str | None:
-    """A repository has a say only about the sites that the settings give to it: who may merge there may not run
-    anything anywhere else."""
-    wanted, there = merge.routing.places_of(merge.sites), merge.proposal.place
-    if wanted == (there,):
-        return None
-    meant = " and ".join(called(name) for name in wanted)
-    return f"runs of site {', '.join(sorted(merge.sites))} belong to {meant}, and this one is in {called(there)}"
+    """By the settings of now."""
+    return merge.routing.misplaced(merge.sites, merge.proposal.place)
 
 
 def same_head(merge: Merge) -> str | None:
@@ -248,15 +243,8 @@ def _unsigned(merge: Merge, policy: Policy) -> str | None:
 
 def undiverged(merge: Merge) -> str | None:
     """Playbook, roles, collections and targets are what the run file pins."""
-    landing, pins = _landing(merge), merge.runfile.pins
-    trees = landing.trees
-    if trees is None:
-        return f"playbook {merge.runfile.playbook!r} is no longer in the adopted revision"
-    if (trees.playbook, trees.roles, trees.collections) != (pins.playbook, pins.roles, pins.collections):
-        return "the playbook, its roles or collections changed since it was proposed"
-    if merge.targets_digest != pins.targets:
-        return "the targets' addresses or variables changed since it was proposed"
-    return None
+    moved = merge.runfile.moved(_landing(merge).trees, merge.targets_digest)
+    return f"{moved} since it was proposed" if moved else None
 
 
 def branch_posture(merge: Merge) -> str | None:
@@ -305,11 +293,7 @@ def isolation_allowed(merge: Merge) -> str | None:
     """Without a sandbox only where the policy says so."""
     if merge.isolation is None:
         return NotHere("asked by the executor")
-    allowed = [policy.isolation_none_allowed for policy in _policies(merge)]
-    missing = [site for site in merge.sites if not all(site in one for one in allowed)]
-    if merge.isolation == "none" and missing:
-        return f"no sandbox works here, and policy.yml does not allow none for site {missing[0]!r}"
-    return None
+    return not_isolated(merge.isolation, _policies(merge), merge.sites)
 
 
 APPROVAL: tuple[Row[Merge], ...] = (

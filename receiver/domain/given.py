@@ -11,7 +11,7 @@ from hashlib import sha256
 
 from receiver.domain.forge import PullRequest
 from receiver.domain.landing import Brought, Trees
-from receiver.domain.place import Routing, called
+from receiver.domain.place import Routing
 from receiver.domain.playbook import check_params
 from receiver.domain.policyfile import Person
 from receiver.domain.proposal import Proposal
@@ -111,14 +111,9 @@ def is_in_catalog(given: Given) -> str | None:
 
 
 def is_in_its_place(given: Given) -> str | None:
-    """A repository has a say only about the sites that the settings give to it."""
+    """By the settings of now."""
     hosts = given.revision.inventory.hosts
-    sites = sorted({hosts[name].site for name in given.run.targets if name in hosts})
-    wanted = given.routing.places_of(sites)
-    if wanted == (given.place,):
-        return None
-    meant = " and ".join(called(name) for name in wanted)
-    return f"runs of site {', '.join(sites)} belong to {meant}, and this one is in {called(given.place)}"
+    return given.routing.misplaced((hosts[name].site for name in given.run.targets if name in hosts), given.place)
 
 
 def is_pinned(given: Given) -> str | None:

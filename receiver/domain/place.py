@@ -25,6 +25,19 @@ class Routing(Record):
         """The names of the places of these sites; of no site, where all others go."""
         return tuple(sorted({self.place_of(site) for site in sites} or {self.rest}))
 
+    def misplaced(self, sites: Iterable[str], place: str) -> str | None:
+        """Why a run on these sites has nothing to do in this place; None where it belongs there.
+
+        A repository has a say only about the sites that the settings give to it: who may merge there may not run
+        anything anywhere else.
+        """
+        known = sorted(set(sites))
+        wanted = self.places_of(known)
+        if wanted == (place,):
+            return None
+        meant = " and ".join(called(name) for name in wanted)
+        return f"runs of site {', '.join(known)} belong to {meant}, and this one is in {called(place)}"
+
 
 def key_of(place: str, repository: str) -> str:
     """One name for a repository among all of ours: two forges may both call one of theirs number 7."""

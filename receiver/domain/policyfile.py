@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
@@ -110,6 +110,14 @@ def rule_for(
         ):
             return rule
     return None
+
+
+def not_isolated(rung: str, policies: Sequence[Policy], sites: Iterable[str]) -> str | None:
+    """Why a run may not go without a sandbox: every policy that counts has to allow it for each of its sites."""
+    missing = [site for site in sites if not all(site in policy.isolation_none_allowed for policy in policies)]
+    if rung != "none" or not missing:
+        return None
+    return f"no sandbox works here, and policy.yml does not allow none for site {missing[0]!r}"
 
 
 def window_covers(window: Window, moment: datetime, labels: Mapping[str, str]) -> bool:

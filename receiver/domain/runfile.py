@@ -15,6 +15,7 @@ import yaml
 from pydantic import ValidationError
 
 from receiver.domain.document import read_mapping
+from receiver.domain.landing import Trees
 from receiver.domain.record import Record
 from receiver.errors import Invalid
 
@@ -46,6 +47,16 @@ class RunFile(Record):
     reason: str
     requested_by: str
     expires_at: datetime
+
+    def moved(self, trees: Trees | None, targets: str) -> str | None:
+        """What of all that it pins is not as it was; `trees` and the digest of the targets are those of now."""
+        if trees is None:
+            return f"playbook {self.playbook!r} is no longer in the adopted revision"
+        if (trees.playbook, trees.roles, trees.collections) != (
+            self.pins.playbook, self.pins.roles, self.pins.collections,
+        ):  # fmt: skip
+            return "the playbook, its roles or collections changed"
+        return "the targets' addresses or variables changed" if targets != self.pins.targets else None
 
 
 def path_of(run: str, day: datetime, prefix: str = "") -> str:

@@ -12,7 +12,7 @@ from datetime import datetime
 from receiver.domain.landing import Trees
 from receiver.domain.outcome import Outcome
 from receiver.domain.playbook import Playbook
-from receiver.domain.policyfile import Policy
+from receiver.domain.policyfile import Policy, not_isolated
 from receiver.domain.record import Record
 from receiver.domain.runfile import RunFile
 from receiver.domain.table import Row
@@ -81,14 +81,8 @@ def only_reads(grant: Grant) -> str | None:
 
 def is_undiverged(grant: Grant) -> str | None:
     """Playbook, roles, collections and targets are what the run file pins."""
-    pins, trees = grant.runfile.pins, grant.trees
-    if trees is None:
-        return f"playbook {grant.runfile.playbook!r} is no longer in the adopted revision"
-    if (trees.playbook, trees.roles, trees.collections) != (pins.playbook, pins.roles, pins.collections):
-        return "the playbook, its roles or collections changed since it was vetted"
-    if grant.targets_digest != pins.targets:
-        return "the targets' addresses or variables changed since it was vetted"
-    return None
+    moved = grant.runfile.moved(grant.trees, grant.targets_digest)
+    return f"{moved} since it was vetted" if moved else None
 
 
 def is_unused(grant: Grant) -> str | None:
@@ -114,11 +108,7 @@ def is_free(grant: Grant) -> str | None:
 
 def is_isolated(grant: Grant) -> str | None:
     """Without a sandbox only where the policy says so."""
-    if grant.isolation != "none":
-        return None
-    allowed = [policy.isolation_none_allowed for policy in grant.policies]
-    missing = [site for site in grant.sites if not all(site in one for one in allowed)]
-    return f"no sandbox works here, and policy.yml does not allow none for site {missing[0]!r}" if missing else None
+    return not_isolated(grant.isolation, grant.policies, grant.sites)
 
 
 STANDING: tuple[Row[Grant], ...] = (

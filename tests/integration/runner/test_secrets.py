@@ -44,7 +44,10 @@ PLAY = b"""
       no_log: true
     - name: Look around
       ansible.builtin.command:
-        argv: [sh, -c, "cd {{ gm_secret_dir }}; ls -lA; env; cat /proc/*/cmdline /proc/*/environ; cat ../become"]
+        # braces of other processes on the machine are no templates of this play
+        argv: [sh, -c, "cd {{ gm_secret_dir }}; {{ look }} | tr -d '{}'"]
+      vars:
+        look: (ls -lA; env; cat /proc/*/cmdline /proc/*/environ ../become)
       register: around
       failed_when: false
     - name: Show
