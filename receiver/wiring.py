@@ -300,6 +300,10 @@ class NoRunner:
         """Never."""
         raise Broken("the plan role was asked for its isolation")
 
+    async def is_over(self, run: str) -> bool:
+        """Never."""
+        raise Broken(f"the plan role was asked after the processes of run {run}")
+
 
 def _runner(settings: Settings) -> AnsibleRunner:
     runner = AnsibleRunner(settings.runner, data_dir=settings.data_dir, credentials=settings.credentials)

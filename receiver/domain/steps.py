@@ -103,13 +103,13 @@ def summed(results: Sequence[RunResult], hosts: Sequence[tuple[str, ...]], *, wh
     )
 
 
-def may_live_until(steps: Sequence[Step], seconds: int, here: str) -> datetime | None:
+def may_live_until(steps: Sequence[Step], seconds: int, gone: str | None) -> datetime | None:
     """Until when a process of a run whose executor fell silent may still be at work; None: there is none.
 
-    An executor that is only cut off goes on, and ends what takes longer than the playbook's `seconds`. One of this
-    very data directory is gone: what it left was ended when this one began.
+    An executor that is only cut off goes on, and ends what takes longer than the playbook's `seconds`; `gone`: the
+    data directory of which it is known that nothing is at work there.
     """
-    begun = [step.begun_at for step in steps if step.result is None and step.instance != here]
+    begun = [step.begun_at for step in steps if step.result is None and step.instance != gone]
     return max(begun) + timedelta(seconds=seconds + _TO_BEGIN_AND_END) if begun else None
 
 

@@ -94,6 +94,9 @@ class Runner(Protocol):
     async def isolation(self) -> Rung:
         """The strongest rung that works here, found by a probe."""
 
+    async def is_over(self, run: str) -> bool:
+        """Whether no process of this machine is at work on this run; what one that died left of it is ended first."""
+
 
 class Notifier(Protocol):
     """Tells a person."""

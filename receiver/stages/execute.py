@@ -8,6 +8,7 @@ record of a beginning, so the claim alone is enough to say no.
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from functools import partial
 
 from receiver.domain.approval import APPROVAL
@@ -27,6 +28,8 @@ from receiver.stepping import OF_AN_END, begin_once, holding, patiently, walk
 
 #: how long to wait for role plan's word before the locks are given back
 CLEARANCE_SECONDS = 20.0
+#: a run of this machine is looked after so often
+_LOOK_AGAIN = timedelta(seconds=10)
 _HERE = tuple(row for row in APPROVAL if not {"forge", "source"}.intersection(row.needs))
 _CLAIMED = (
     "this run was claimed before, and no beginning of it is recorded here: the executor died before it made a process, "
@@ -49,7 +52,8 @@ async def execute(
     playbook = revision.catalog.playbooks[case.runfile.playbook]
     begun = await grounds.runs.attempt_of(run, "run")
     if begun is not None:
-        picked = await _pick_up(case, playbook, begun, grounds, steps, instance)
+        gone = instance if await runner.is_over(run) else None
+        picked = await _pick_up(case, playbook, begun, grounds, steps, gone)
         await locks.free(run)
         return picked
     by = await steps.called_off(run)
@@ -190,20 +194,21 @@ async def _pick_up(
     begun: tuple[str, RunResult | None],
     grounds: Grounds,
     steps: Steps,
-    instance: str,
+    gone: str | None,
 ) -> Executed | Ended:
     """A beginning was found: its end is taken over, or it is said what is known, and what is not.
 
-    The locks stay as long as a process of it may live: an executor that is cut off alone goes on with its run.
+    The locks stay as long as a process of it may live: an executor that is cut off alone goes on with its run, and so
+    does one of this very data directory. `gone`: the instance of which nothing is at work any more.
     """
     attempt, result = begun
     if result is None:
         hosts, now = batches(playbook, case.runfile.targets), await grounds.ledger.now()
         walked = await steps.steps(case.runfile.run)
-        until = may_live_until(walked, playbook.limits.timeout_seconds, instance)
+        until = may_live_until(walked, playbook.limits.timeout_seconds, gone)
         if until is not None and now < until:
             why = f"its executor fell silent; what it began may be at work until {until:%H:%M:%S} UTC"
-            raise Retry(why, at=until)
+            raise Retry(why, at=until if gone else min(until, now + _LOOK_AGAIN))
         result = picked_up(walked, hosts, now)
         await grounds.runs.finish(attempt, result)
     return _ended(case, result, None)

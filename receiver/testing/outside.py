@@ -125,6 +125,7 @@ class FakeRunner:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.jobs: list[Job] = []
+        self.at_work: set[str] = set()  #: runs that another process of this machine has in hand
         self.check_status: Literal["successful", "failed", "cancelled", "timeout", "interrupted"] = "successful"
         self.run_status: Literal["successful", "failed", "cancelled", "timeout", "interrupted"] = "successful"
         self.rung: Rung = "bwrap"
@@ -141,8 +142,10 @@ class FakeRunner:
         """Keep the job, end as set."""
         self.jobs.append(job)
         began = self._clock.now()
+        self.at_work.add(job.run_id)
         with suppress(GitmedicError):
             await record([RunEvent(seq=0, at=began, kind="play", text="PLAY [targets]")])
+        self.at_work.discard(job.run_id)
         self.on_run(job)
         status = self.check_status if job.mode == "check" else self.run_status
         with suppress(GitmedicError):
@@ -159,6 +162,10 @@ class FakeRunner:
             ended_at=self._clock.now(),
             isolation=job.isolation,
         )
+
+    async def is_over(self, run: str) -> bool:
+        """Unless a job of it is under way, or it is said to be."""
+        return run not in self.at_work
 
     async def isolation(self) -> Rung:
         """As set."""

@@ -41,6 +41,10 @@ class Place:
     def events(self) -> list[RunEvent]:
         return [event for batch in self.batches for event in batch]
 
+    def other(self) -> Runner:
+        """As another process of the same data directory has it."""
+        return self.runner
+
     async def job(self, status: Status, **more: Any) -> Job:
         """A job that will end so."""
         play = "- name: Test\n  hosts: targets\n  gather_facts: false\n  tasks:\n"
@@ -80,9 +84,16 @@ class FakePlace(Place):
         return await super().job(status, **more)
 
 
+class AnsiblePlace(Place):
+    """The real one."""
+
+    def other(self) -> Runner:
+        return AnsibleRunner(RunnerSettings(), data_dir=self.base.parent / "data")
+
+
 def ansible(base: Path) -> Place:
     (base / "open").mkdir()
-    return Place(AnsibleRunner(RunnerSettings(), data_dir=base / "data"), base / "open")
+    return AnsiblePlace(AnsibleRunner(RunnerSettings(), data_dir=base / "data"), base / "open")
 
 
 def fake(base: Path) -> Place:
@@ -138,6 +149,20 @@ async def test_isolation_is_one_word_and_stays_it(place: Place) -> None:
     found = await place.runner.isolation()
     assert found in RUNGS
     assert await place.runner.isolation() == found
+
+
+async def test_a_run_is_over_when_nobody_is_at_work_on_it(place: Place) -> None:
+    job, answers = await place.job("successful"), list[bool]()
+
+    async def record(events: Sequence[RunEvent]) -> None:
+        answers.append(await place.other().is_over(job.run_id))
+
+    async def no() -> bool:
+        return False
+
+    assert await place.runner.is_over(job.run_id)
+    assert (await place.runner.run(job, record, no)).status == "successful"
+    assert answers[0] is False and await place.other().is_over(job.run_id)
 
 
 Break = Callable[[Place, Job], Job]

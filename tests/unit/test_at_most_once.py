@@ -138,6 +138,21 @@ async def test_what_another_executor_began_keeps_its_locks_while_it_may_be_at_wo
     assert await world.locks.take("another", "another", ["host:web1"]) is None
 
 
+async def test_what_another_process_here_has_in_hand_is_not_given_up(world: World) -> None:
+    """Two executors of one data directory: that one of them is cut off says nothing about its run."""
+    case, run = await waiting(world)
+    await world.locks.free("other")
+    await world.locks.take(run, case, ["host:web1"])
+    world.runner.at_work.add(run)
+    await world.runs.begin_step(run, 0, await world.runs.begin(run, case, "run", "test"), ["web1"])
+    await world.settle_for(60)
+    assert isinstance(world.case(case), Approved), world.case(case)
+    assert await world.locks.take("another", "another", ["host:web1"]) is not None
+    world.runner.at_work.discard(run)
+    end = await closed(world, case)
+    assert end.outcome is Outcome.INTERRUPTED and real(world) == 0
+
+
 async def test_it_ends_as_its_own_executor_says_when_that_is_heard_in_time(world: World) -> None:
     case, run = await waiting(world)
     await world.locks.free("other")

@@ -18,7 +18,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import structlog
 
@@ -27,7 +26,7 @@ from receiver.adapters.runner import agent, certificates, ladder, remains
 from receiver.adapters.runner.collections import installed_in, provide
 from receiver.adapters.runner.credentials import Revealed, revealed, way
 from receiver.adapters.runner.gate import agent_door, network_gate
-from receiver.adapters.runner.groups import Groups, groups_of, open_groups
+from receiver.adapters.runner.groups import Groups, open_groups
 from receiver.adapters.runner.kin import MARK, sweep
 from receiver.adapters.runner.limits import exceeded, folder_bytes, words
 from receiver.adapters.runner.place import NAME, lay_out, private_place
@@ -120,10 +119,17 @@ class AnsibleRunner:
 
     def clear(self) -> None:
         """End and remove what executors that were killed have left."""
-        for root in {ladder.scratch_root(kind, self._scratch) for kind in ladder.kinds()} | {self._scratch}:
-            left = remains.clear(root, _end_remains)
-            if left:
-                log.warning("run.cleared", directories=left)
+        left = [name for root in self._roots() for name in remains.clear(root)]
+        if left:
+            log.warning("run.cleared", directories=left)
+
+    async def is_over(self, run: str) -> bool:
+        """By the directory that whoever is at work on it holds."""
+        over = [await asyncio.to_thread(remains.is_over, root, run) for root in self._roots()]
+        return all(over)
+
+    def _roots(self) -> set[Path]:
+        return {ladder.scratch_root(kind, self._scratch) for kind in ladder.kinds()} | {self._scratch}
 
     async def isolation(self) -> Rung:
         """The strongest rung that works, probed once."""
@@ -138,7 +144,7 @@ class AnsibleRunner:
 
     async def run(self, job: Job, record: RecordEvents, cancelled: Asked) -> RunResult:
         """Run one job; always answers, and leaves nothing."""
-        began, mark, held = datetime.now(UTC), uuid4().hex, contextlib.ExitStack()
+        began, mark, held = datetime.now(UTC), remains.mark_of(job.run_id), contextlib.ExitStack()
         job = job.model_copy(update={"isolation": rung_of(job)})
         kind = await self._kind(job)
         try:
@@ -217,11 +223,6 @@ class AnsibleRunner:
             return "same"
         found = await self.probed()
         return found.kind if found.rung == "landlock" else ladder.kinds()[0]
-
-
-def _end_remains(mark: str) -> None:
-    sweep(mark)
-    groups_of(mark).end()
 
 
 def rung_of(job: Job) -> Rung:

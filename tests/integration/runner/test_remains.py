@@ -9,9 +9,11 @@ import sys
 from pathlib import Path
 from uuid import uuid4
 
+import pytest
+
 from receiver.adapters.runner.ansible import AnsibleRunner
 from receiver.adapters.runner.kin import MARK
-from receiver.adapters.runner.remains import clear, fresh
+from receiver.adapters.runner.remains import clear, fresh, mark_of
 from receiver.adapters.runner.settings import RunnerSettings
 
 HOLDER = """
@@ -24,10 +26,13 @@ with fresh(pathlib.Path(sys.argv[1]), sys.argv[2]) as made:
 """
 
 
-def holder(root: Path) -> tuple[subprocess.Popen[str], Path]:
+def holder(root: Path, mark: str = "") -> tuple[subprocess.Popen[str], Path]:
     """Another executor with one run."""
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, root, uuid4().hex], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", HOLDER, root, mark or uuid4().hex],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout is not None
     return process, root / process.stdout.readline().strip()
@@ -47,6 +52,18 @@ def test_what_a_killed_executor_left_is_removed_at_the_next_start(tmp_path: Path
         assert (used / "home").is_dir() and own.is_dir(), "what another one uses, and our own"
     living.communicate("")
     assert list(root.iterdir()) == [] == clear(root, print)
+
+
+@pytest.mark.anyio
+async def test_who_asks_after_a_run_ends_what_a_killed_executor_left_of_it(tmp_path: Path) -> None:
+    runner = AnsibleRunner(RunnerSettings(), data_dir=tmp_path)
+    process, left = holder(tmp_path / "scratch", mark_of("a run"))
+    orphan = subprocess.Popen(["sleep", "60"], env={MARK: left.name.removeprefix("run-")})
+    assert await runner.is_over("another run") and not await runner.is_over("a run")
+    assert orphan.poll() is None
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert await runner.is_over("a run") and not left.exists() and orphan.wait(10) == -signal.SIGKILL
 
 
 def test_only_what_is_of_a_run_and_old_is_removed(tmp_path: Path) -> None:
