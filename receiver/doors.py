@@ -1,4 +1,5 @@
-"""What a person may do to a case: approve, reject, dispatch, cancel, accept a revision.
+"""What a person may do to a case: approve, reject, dispatch, call off, accept a revision. What is said of an
+interrupted run is `aftermath`.
 
 Decides who may, by the policy in force; every act has a named person behind it (rule S9). Refuses tokens,
 old heads, people whom policy.yml does not name, and a word that comes too late. All doors (web, command

@@ -1,4 +1,4 @@
-"""`gitmedic run`: what a run did, and stopping one."""
+"""`gitmedic run`: what a run did; stopping one, and proposing it again for the hosts that failed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _FOLLOW_SECONDS = 0.5
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    runs = group("run", "What runs did, and stopping one.")
+    runs = group("run", "What runs did; stopping one, and proposing one again.")
     app.add_typer(runs)
 
     @command(runs, "show")

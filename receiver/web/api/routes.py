@@ -1,4 +1,5 @@
-"""The API: lists, cases, runs, the catalog; approve and reject for a person's session, dispatch also for tokens.
+"""The API: lists, cases, runs, the catalog. Approving, rejecting and settling an interrupted run are for a person's
+session; dispatching, calling off and proposing again also for tokens that may dispatch.
 
 Errors are `{"error", "next_step", "reason"}`; the status says who must act.
 """
