@@ -2,9 +2,10 @@
 
 What is measured, with everything real (planner, executors, repository, PostgreSQL, sandbox, Ansible):
 
-- 40 approved runs of 2 s on 40 hosts, by one executor with two hands and by two of them, on two sites, in turn; from
-  the first beginning to the last end. Target: two are at least 1.8 times as fast, since executors share nothing but
-  the database.
+- 40 approved runs of 2 s on 40 hosts, by one executor and by two of them, on two sites, in turn; from the first
+  beginning to the last end. Target: two are at least 1.8 times as fast, since executors share nothing but the
+  database. That is judged with one run at a time in each, where a machine of two cores has room for both; with two at
+  a time four sandboxed Ansibles share those cores, and it is the machine that is measured: said, not judged.
 - 10,000 events as a run hands them on, in its own batches: events stored a second (target: 2,000, above what any
   run writes), and a run with many events with the real store to the same run with none (target: at most 1.1).
 - A cancelled run that has put a process into the background: seconds from the person's word until nothing of it is left
@@ -36,7 +37,6 @@ from receiver.office import Office, open_office
 from receiver.starter import os_user
 
 NAME = "executor"
-_HANDS = 2
 _SITES = ("left", "right")
 _ENOUGH_SECONDS = 600.0
 _PLAY = """- name: Bench
@@ -73,12 +73,13 @@ async def measure(
 ) -> AsyncIterator[Measure]:
     """`seconds` has no say: what is measured is a number of runs and of events."""
     del seconds
-    one, two = await _executors(rounds, runs, run_seconds)
-    what = f"{runs} runs of {run_seconds:g} s"
-    yield Measure(NAME, f"{what}: one executor", "s", one)
-    yield Measure(NAME, f"{what}: two executors", "s", two)
-    faster = [slow / fast for slow, fast in zip(one, two, strict=True)]
-    yield Measure(NAME, f"{what}: two executors to one", "ratio", faster, ">=", 1.8)
+    for hands, judged in ((1, (">=", 1.8)), (2, ())):
+        one, two = await _executors(rounds, runs, run_seconds, hands)
+        what = f"{runs} runs of {run_seconds:g} s, {hands} at a time in each"
+        yield Measure(NAME, f"{what}: one executor", "s", one)
+        yield Measure(NAME, f"{what}: two executors", "s", two)
+        faster = [slow / fast for slow, fast in zip(one, two, strict=True)]
+        yield Measure(NAME, f"{what}: two executors to one", "ratio", faster, *judged)
     async with place.database() as here, open_office(here.settings) as office:
         run = _Run(here, office)
         await run.begin()
@@ -188,7 +189,7 @@ def _event(number: int) -> RunEvent:
     )  # fmt: skip
 
 
-async def _executors(rounds: int, runs: int, run_seconds: float) -> tuple[list[float], list[float]]:
+async def _executors(rounds: int, runs: int, run_seconds: float, hands: int) -> tuple[list[float], list[float]]:
     """Seconds by one executor and by two of them, in turn, in one installation with one planner."""
     took: tuple[list[float], list[float]] = ([], [])
     async with place.database() as here:
@@ -197,11 +198,11 @@ async def _executors(rounds: int, runs: int, run_seconds: float) -> tuple[list[f
             with place.process(_work("plan"), here.path.parent / "plan.log", _told(here)):
                 for _ in range(rounds):
                     for executors in (1, 2):
-                        took[executors - 1].append(await _batch(here, office, executors, runs))
+                        took[executors - 1].append(await _batch(here, office, executors, runs, hands))
     return took
 
 
-async def _batch(here: place.Place, office: Office, executors: int, runs: int) -> float:
+async def _batch(here: place.Place, office: Office, executors: int, runs: int, hands: int) -> float:
     """From the first beginning to the last end of runs that are all approved before any executor starts."""
     log = here.path.parent / "execute.log"
     with place.process(_work("execute"), log, _told(here)):
@@ -214,7 +215,7 @@ async def _batch(here: place.Place, office: Office, executors: int, runs: int) -
     await _until(here, cases, "approved")
     with contextlib.ExitStack() as stack:
         for site in _SITES if executors > 1 else ("",):
-            stack.enter_context(place.process(_work("execute", site), log, _told(here, _HANDS)))
+            stack.enter_context(place.process(_work("execute", site), log, _told(here, hands)))
         await _until(here, cases, "executed", "verified", "ended", "closed")  # the proof takes its time
     query = """SELECT count(*) FILTER (WHERE status = 'successful'),
                       extract(epoch FROM max(ended_at) - min(begun_at))::float
