@@ -38,7 +38,10 @@ async def network_gate(scratch: Path, seen_as: Path, allowed: frozenset[tuple[st
         place = (words[0], int(words[1])) if len(words) == 2 and words[1].isdigit() else ("", 0)
         if place not in allowed:
             raise PermissionError(f"{' '.join(words)[:100]} is none of this run's hosts")
-        return await asyncio.wait_for(asyncio.open_connection(*place), _CONNECT_SECONDS)
+        try:
+            return await asyncio.wait_for(asyncio.open_connection(*place), _CONNECT_SECONDS)
+        except TimeoutError:
+            raise TimeoutError(f"{place[0]} port {place[1]} does not answer within {_CONNECT_SECONDS} s") from None
 
     config = scratch / "ssh_config"
     knock = Path(__file__).with_name("knock.py")
@@ -80,7 +83,8 @@ async def _door(folder: Path, lead: Lead, *, answers: bool, uid: int | None = No
             except (OSError, TimeoutError, ValueError) as error:
                 log.warning("run.gate_refused", error=str(error))
                 if answers:
-                    writer.write(f"{error or 'no answer in time'}\n".encode())
+                    # an empty line says that the way is open
+                    writer.write(f"{str(error) or type(error).__name__}\n".encode())
                 return
             with contextlib.closing(there):
                 if answers:

@@ -37,6 +37,13 @@ _KNOWN = (
         "and on every jump host?",
     ),
     (
+        # a task that could not reach something from the host says the same words
+        r" is unreachable: [\s\S]*(does not answer within|Connect call failed|Connection (timed out|refused)"
+        r"|No route to host|not responding)",
+        "nothing answers where {host} should be: is it on, and is ansible_host (and its jump hosts) in the inventory "
+        "right?",
+    ),
+    (
         r"/bin/sh: \d*:? ?\S*python\S*: (not found|No such file)|python\S*: (not found|No such file or directory)"
         r"|[Nn]o python interpreters found|module interpreter .{0,80}not found|env: .?python",
         "no Python on {host}: install python3 there, or set ansible_python_interpreter of that host in the inventory",
@@ -48,6 +55,9 @@ _KNOWN = (
     ),
 )  # fmt: skip
 
+#: what ssh adds to the gate's own words
+_NOISE = re.compile(r"\s*(mm_receive_fd: [^\r\n]*|proxy dialer did not pass back a connection)")
+
 
 def explained(why: str, job: Job, kinds: dict[str, str]) -> str:
     """The same reason, with what to do in front of it; `kinds` are the run's credentials by name."""
@@ -55,6 +65,7 @@ def explained(why: str, job: Job, kinds: dict[str, str]) -> str:
     host = names.get(re.split(r": | is unreachable: ", why, maxsplit=1)[0])
     if host is None:  # about the run itself, not about a host
         return why
+    why = _NOISE.sub("", why)
     said = {
         "host": host.name,
         "user": host.user or "its user",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from receiver.adapters.runner import knock
+from receiver.adapters.runner import gate, knock
 from receiver.adapters.runner.gate import agent_door, network_gate
 
 pytestmark = pytest.mark.anyio
@@ -64,6 +64,24 @@ async def test_a_host_that_does_not_answer_is_said(tmp_path: Path) -> None:
             capture_output=True, text=True, check=False,
         )  # fmt: skip
     assert done.returncode == 1 and done.stderr == "127.0.0.1 2 is none of this run's hosts\n"
+
+
+async def test_a_host_that_never_answers_is_no_open_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "ssh_config").write_text("Host *\n")
+    monkeypatch.setattr(gate, "_CONNECT_SECONDS", 0.2)
+
+    async def never(*_place: object) -> None:
+        await asyncio.Event().wait()
+
+    async with network_gate(tmp_path, tmp_path, frozenset({("127.0.0.1", 1)})):
+        monkeypatch.setattr(asyncio, "open_connection", never)
+        said = asyncio.to_thread(
+            subprocess.run,
+            [sys.executable, "-I", "-S", knock.__file__, str(tmp_path / "gate" / "sock"), "127.0.0.1", "1"],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        done = await asyncio.wait_for(said, 30)
+    assert done.returncode == 1 and done.stderr == "127.0.0.1 port 1 does not answer within 0.2 s\n"
 
 
 async def test_the_agents_door_carries_what_is_said(tmp_path: Path) -> None:
