@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import http.server
 import json
 import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
@@ -33,6 +31,7 @@ from receiver.starter import content, os_user, prepare
 from tests.fix_prometheus import Alertmanager, Prometheus
 from tests.machine import collections, free_port, required
 from tests.targets.docker import Docker, dockerd
+from tests.targets.exporter import exporter
 from tests.targets.frr import Routers
 from tests.targets.network import Net, network
 from tests.targets.proxmox import SECRET, TOKEN_ID, USER, Proxmox, proxmox
@@ -143,42 +142,6 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
         pve = stack.enter_context(proxmox(tmp_path))
         pve.add(101, status="running")
         yield Lab(net, docker, machine, Routers(net, public), pve)
-
-
-@contextlib.contextmanager
-def exporter(measure: Callable[[], str]) -> Iterator[int]:
-    """Measures all the time, for asking four targets takes longer than a scrape may; gives its port."""
-    pages, over = [measure()], threading.Event()
-
-    def look() -> None:
-        while not over.wait(1):
-            pages[0] = measure()
-
-    class Page(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = pages[0].encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "text/plain; version=0.0.4")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:
-            return
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page)
-    serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1})
-    threads = [threading.Thread(target=look), serving]
-    for thread in threads:
-        thread.start()
-    try:
-        yield int(server.server_address[1])
-    finally:
-        over.set()
-        server.shutdown()
-        server.server_close()
-        for thread in threads:
-            thread.join()
 
 
 def policy(person: str) -> dict[str, Any]:
