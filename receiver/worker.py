@@ -29,8 +29,10 @@ RENEW_SECONDS = 10.0
 HOPE_SECONDS = 900.0
 #: a bug in a stage must not spin: this long until the case is tried again
 BROKEN_SECONDS = 60.0
-#: reasons for which a worker ends itself: another process has its name, or the database is another version's
-DISMISSED = frozenset({"seat_lost", "newer_database", "older_database"})
+#: why a worker ends itself at once: another process has its name, and nothing that it says is heard
+LOST = frozenset({"seat_lost"})
+#: why it takes nothing more and ends with what it has in hand: the database is another version's
+DISMISSED = LOST | {"newer_database", "older_database"}
 
 
 @dataclass
@@ -73,6 +75,7 @@ class Worker:
         self._roles, self._name = tuple(roles), name
         self._station, self._under = station or Station(), under
         self._dismissed: Refused | None = None
+        self._ends, self._lost = asyncio.Event(), asyncio.Event()  #: it was dismissed; at once
         self._unsure: list[Lease] = []  #: held, and not answered when they were to be held longer
         self._free = asyncio.Semaphore(concurrency)
         self._poll_seconds = poll_seconds
@@ -87,15 +90,15 @@ class Worker:
     async def run(self, stop: asyncio.Event, *, drain_seconds: float = 8.0) -> None:
         """Work until `stop`; then give running stages a moment, then cancel them.
 
-        Raises `Refused` when this worker lost its name: then nothing is drained, since nothing it says is heard.
+        Raises `Refused` when this worker must end by itself. One that lost its name drains nothing; one whose database
+        is another version's first finishes what it has in hand, however long that takes, unless `stop` comes.
         """
         hands: set[asyncio.Task[None]] = set()
-        loops = [asyncio.create_task(self._every(seconds, chore, stop)) for seconds, chore in self._chores]
+        loops = [asyncio.create_task(self._every(seconds, chore)) for seconds, chore in self._chores]
         if Role.PLAN in self._roles:
-            loops.append(asyncio.create_task(self._every(0.1, self._clear, stop)))
+            loops.append(asyncio.create_task(self._every(0.1, self._clear)))
         try:
-            while not stop.is_set():
-                await self._free.acquire()
+            while await self._has_room(stop):
                 lease = await self._next(stop)
                 if lease is None:
                     self._free.release()
@@ -105,11 +108,35 @@ class Worker:
                 hands.add(hand)
                 hand.add_done_callback(hands.discard)
         finally:
-            if hands and self._dismissed is None:
-                await asyncio.wait(hands, timeout=drain_seconds)
+            await self._drain(hands, stop, drain_seconds)
             await _cancelled([*hands, *loops])
         if self._dismissed is not None:
             raise self._dismissed
+
+    async def _has_room(self, stop: asyncio.Event) -> bool:
+        """A hand is free; False when nothing more is taken, however busy all of them are."""
+        if not self._free.locked() and not stop.is_set() and not self._ends.is_set():
+            return await self._free.acquire()  # at once
+        free, ends = asyncio.create_task(self._free.acquire()), (stop, self._ends)
+        waits = [asyncio.create_task(event.wait()) for event in ends]
+        await asyncio.wait([free, *waits], return_when=asyncio.FIRST_COMPLETED)
+        await _cancelled([free, *waits])
+        if not any(event.is_set() for event in ends):
+            return True
+        if not free.cancelled():
+            self._free.release()
+        return False
+
+    async def _drain(self, hands: set[asyncio.Task[None]], stop: asyncio.Event, seconds: float) -> None:
+        """What is in hand is finished, as long as anybody hears of it."""
+        if self._dismissed is not None and hands:
+            log.warning("worker.finishes", cases=len(hands), then=self._dismissed.message)
+            waits = [asyncio.create_task(event.wait()) for event in (stop, self._lost)]
+            finished = asyncio.create_task(asyncio.wait(set(hands)))
+            await asyncio.wait([finished, *waits], return_when=asyncio.FIRST_COMPLETED)
+            await _cancelled([finished, *waits])
+        if hands and not self._lost.is_set():
+            await asyncio.wait(hands, timeout=seconds)
 
     async def step(self) -> bool:
         """Advance one due case; False when nothing was due. For tests and single steps."""
@@ -120,7 +147,7 @@ class Worker:
         return True
 
     async def _next(self, stop: asyncio.Event) -> Lease | None:
-        if stop.is_set():
+        if stop.is_set() or self._ends.is_set():
             return None
         try:
             return await self._claim()
@@ -138,7 +165,7 @@ class Worker:
         return await self._cases.claim(self._roles, self._name, sites=self._station.sites, seat=self._station.seat)
 
     async def _rest(self, stop: asyncio.Event) -> None:
-        waits = [asyncio.create_task(event.wait()) for event in (stop, self._wake)]
+        waits = [asyncio.create_task(event.wait()) for event in (stop, self._wake, self._ends)]
         await asyncio.wait(waits, timeout=self._poll_seconds, return_when=asyncio.FIRST_COMPLETED)
         await _cancelled(waits)
         self._wake.clear()
@@ -227,23 +254,34 @@ class Worker:
                     await self._clearances.answer(case.runfile.run, answer)
                     log.info("clearance.answered", granted=answer.granted)
 
-    async def _every(self, seconds: float, chore: Callable[[], Awaitable[Any]], stop: asyncio.Event) -> None:
-        while True:
+    async def _every(self, seconds: float, chore: Callable[[], Awaitable[Any]]) -> None:
+        speaks = False  # the one that dismissed it goes on: while it finishes, it shows that it lives
+        while speaks or not self._ends.is_set():
             try:
                 await chore()
             except Retry as error:
                 log.warning("worker.chore_waits", error=error.message)
             except Refused as error:
-                if error.reason in DISMISSED:
-                    log.error("worker.dismissed", error=error.message)
-                    self._dismissed = error
-                    stop.set()
+                if error.reason in LOST:
+                    self._dismiss(error)
                     return
-                log.warning("worker.chore_refused", error=error.message)
+                if error.reason in DISMISSED:
+                    speaks = True
+                    self._dismiss(error)
+                else:
+                    log.warning("worker.chore_refused", error=error.message)
             except Exception:
                 self.counts.errors += 1
                 log.exception("worker.chore_broken")
             await asyncio.sleep(seconds)
+
+    def _dismiss(self, error: Refused) -> None:
+        if self._dismissed is None or error.reason in LOST:
+            log.error("worker.dismissed", error=error.message)
+            self._dismissed = error
+            self._ends.set()
+            if error.reason in LOST:
+                self._lost.set()
 
     def _count(self, before: Case, after: Case, seconds: float) -> None:
         steps, times = self.counts.steps, self.counts.stage_seconds

@@ -180,3 +180,73 @@ async def test_a_worker_that_lost_its_name_ends_itself_and_drains_nothing(world:
         with pytest.raises(Refused, match="the name was lost"):
             await worker.run(asyncio.Event(), drain_seconds=50)
     assert ended.is_set()
+
+
+@pytest.mark.anyio
+async def test_a_worker_of_another_version_than_its_database_finishes_what_it_has(world: World) -> None:
+    """It takes nothing more, and its hands are not cut off, however long they take."""
+    first = world.fire(alert())
+    world.fire(alert("web2"))
+    begun, goes_on = asyncio.Event(), asyncio.Event()
+    usual, beats = world.repo.revision, 0
+
+    async def slow(commit: str) -> Any:
+        begun.set()
+        await goes_on.wait()
+        return await usual(commit)
+
+    world.repo.revision = slow  # type: ignore[method-assign, assignment]
+
+    async def beat() -> None:
+        nonlocal beats
+        await begun.wait()
+        beats += 1
+        if beats == 5:
+            goes_on.set()
+        raise Refused("opening the database: it has migration '9999'", reason="newer_database")
+
+    worker = worker_of(world, chores=[(0.02, beat)], concurrency=1)
+    async with asyncio.timeout(20):
+        with pytest.raises(Refused, match="9999"):
+            await worker.run(asyncio.Event(), drain_seconds=0)
+    kinds = sorted(row.case.kind for row in world.cases.rows.values())
+    assert kinds == ["received", "triaged"] and world.case(first) is not None
+    assert beats >= 5, "it shows that it lives until it is done"
+
+
+@pytest.mark.anyio
+async def test_a_worker_that_loses_its_name_while_it_finishes_drops_the_rest(world: World) -> None:
+    world.fire(alert())
+    begun, reasons = asyncio.Event(), iter(["newer_database", "newer_database", "seat_lost"])
+
+    async def slow(*_: Any, **__: Any) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    world.repo.revision = slow  # type: ignore[method-assign, assignment]
+
+    async def beat() -> None:
+        await begun.wait()
+        reason = next(reasons)
+        raise Refused(reason, reason=reason)
+
+    async with asyncio.timeout(20):
+        with pytest.raises(Refused, match="seat_lost"):
+            await worker_of(world, chores=[(0.02, beat)]).run(asyncio.Event(), drain_seconds=50)
+
+
+@pytest.mark.anyio
+async def test_a_worker_whose_hands_are_full_stops_all_the_same(world: World) -> None:
+    world.fire(alert())
+    begun, stop = asyncio.Event(), asyncio.Event()
+
+    async def slow(*_: Any, **__: Any) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    world.repo.revision = slow  # type: ignore[method-assign, assignment]
+    running = asyncio.create_task(worker_of(world, concurrency=1).run(stop, drain_seconds=0.1))
+    async with asyncio.timeout(20):
+        await begun.wait()
+        stop.set()
+        await running
