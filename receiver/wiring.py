@@ -29,7 +29,6 @@ from receiver.adapters.runner.ansible import AnsibleRunner
 from receiver.adapters.runner.bytecode import compile_missing
 from receiver.adapters.signature.sshsig import SshSignatures
 from receiver.adapters.store.heartbeat import Heartbeats
-from receiver.adapters.store.held import HeldLocks
 from receiver.adapters.store.migrate import check_schema
 from receiver.adapters.store.pool import open_pool
 from receiver.adapters.store.pulse import PostgresPulse
@@ -194,9 +193,7 @@ async def work(settings: Settings, roles: Sequence[Role]) -> None:
                 *(upkeep(office) if plans else []),
                 *([looks] if plans else []),
             ],
-            under=lambda ports, lease: replace(
-                ports, runs=store.runs.under(lease), locks=HeldLocks(store.locks, store.cases, lease)
-            ),
+            under=lambda ports, lease: replace(ports, runs=store.runs.under(lease), locks=store.locks.under(lease)),
         )
         await worker.run(stop)
 

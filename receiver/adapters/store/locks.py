@@ -1,7 +1,8 @@
 """One change at a time per host: named locks as rows, taken all or none, in the order of a queue (promise P8).
 
 Decides who goes first: whoever waits longest. A later run that wants what an earlier one waits for does not overtake
-it; one that wants other things goes on. A waiting run is told whom it waits for and why. `hold` and `release` are the
+it; one that wants other things goes on. A waiting run is told whom it waits for and why. Under a lease nothing is taken
+or given back once that lease was lost: the case's fence is asked in the same transaction. `hold` and `release` are the
 same locks by a person's hand; one with an end frees itself, by the database's clock.
 """
 
@@ -17,6 +18,8 @@ from psycopg_pool import AsyncConnectionPool
 
 from receiver.adapters.store.pool import translated
 from receiver.adapters.store.queries import load
+from receiver.errors import Conflict
+from receiver.ports import Lease
 
 SQL = load("locks")
 
@@ -24,8 +27,12 @@ SQL = load("locks")
 class PostgresLocks:
     """The Locks port on PostgreSQL."""
 
-    def __init__(self, pool: AsyncConnectionPool[Any]) -> None:
-        self._pool = pool
+    def __init__(self, pool: AsyncConnectionPool[Any], lease: Lease | None = None) -> None:
+        self._pool, self._lease = pool, lease
+
+    def under(self, lease: Lease) -> PostgresLocks:
+        """The same for one case in hand."""
+        return PostgresLocks(self._pool, lease)
 
     async def take(self, run: str, case: str, names: Sequence[str], reason: str = "") -> str | None:
         """None when all are ours (again), else whom it waits for; it has its place in the queue then."""
@@ -33,7 +40,10 @@ class PostgresLocks:
         values = {"run": run, "case": case, "names": wanted, "reason": reason or f"run {run}"}
         with translated("taking locks"):
             async with self._pool.connection() as connection, connection.transaction():
-                for query in ("alone", "expire", "queue"):
+                await _rows(connection, "alone", {})
+                if not await self._holds(connection):
+                    raise Conflict(f"taking locks for case {case}: its lease was lost")
+                for query in ("expire", "queue"):
                     await _rows(connection, query, values)
                 if holders := await _rows(connection, "holders", values):
                     return _held(holders[0])
@@ -43,7 +53,10 @@ class PostgresLocks:
                 return None
 
     async def free(self, run: str) -> None:
-        """Give back what this run holds, its place in the queue too, and wake who can go now."""
+        """Give back what this run holds, its place in the queue too, and wake who can go now.
+
+        Nothing when the lease was lost: whoever has the case now has them as well.
+        """
         await self._freed(("free", "leave"), run=run)
 
     async def hold(self, name: str, reason: str, *, seconds: float | None = None) -> bool:
@@ -78,11 +91,19 @@ class PostgresLocks:
         with translated(f"{queries[0]} of locks"):
             async with self._pool.connection() as connection, connection.transaction():
                 await _rows(connection, "alone", {})
+                if not await self._holds(connection):
+                    return []
                 rows = [row for query in queries for row in await _rows(connection, query, values)]
                 names = sorted({name for row in rows for name in row["names"]})
                 if names:
                     await _rows(connection, "wake", {"names": names})
                 return names
+
+    async def _holds(self, connection: AsyncConnection[Any]) -> bool:
+        """Whether the case is in these hands, until the end of the transaction."""
+        if self._lease is None:
+            return True
+        return bool(await _rows(connection, "held", {"case": self._lease.case.id, "fence": self._lease.fence}))
 
 
 async def _rows(connection: AsyncConnection[Any], query: str, values: dict[str, Any]) -> list[dict[str, Any]]:

@@ -16,6 +16,13 @@ from psycopg import sql as words
 from receiver.errors import Refused
 
 NAMES = ("gitmedic_receiver", "gitmedic_planner", "gitmedic_executor")
+#: no role makes tables, views or functions here: one of a known name would be taken for ours
+_NOTHING_OF_ITS_OWN = """DO $$ BEGIN
+    EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', current_database());
+    REVOKE CREATE ON SCHEMA public FROM PUBLIC;
+EXCEPTION WHEN insufficient_privilege THEN
+    RAISE WARNING 'only the owner of the database can keep these roles from making tables of their own: %', SQLERRM;
+END $$;"""
 
 
 def text_of(name: str) -> str:
@@ -29,7 +36,7 @@ def script() -> str:
         f"DO $$ BEGIN IF to_regrole('{name}') IS NULL THEN CREATE ROLE {name} LOGIN; END IF; END $$;" for name in NAMES
     )
     heading = f"-- then, for each: \\password NAME\n{made}"
-    return "\n\n".join([heading, *(_rights(name) for name in NAMES), text_of("guards")])
+    return "\n\n".join([heading, *(_rights(name) for name in NAMES), text_of("guards"), _NOTHING_OF_ITS_OWN])
 
 
 async def create(connection: psycopg.AsyncConnection[Any]) -> dict[str, str]:
@@ -62,6 +69,7 @@ async def _grant(connection: psycopg.AsyncConnection[Any], names: tuple[str, ...
         for name in names:
             await connection.execute(_rights(name).encode())
         await connection.execute(text_of("guards").encode())
+        await connection.execute(_NOTHING_OF_ITS_OWN)
     except psycopg.errors.InsufficientPrivilege as error:
         raise Refused(
             f"giving database roles their rights: {str(error).splitlines()[0]}",

@@ -41,13 +41,18 @@ class PostgresRuns:
 
     async def ask_clearance(self, run: str, case: str) -> Clearance | None:
         """The fresh answer, or None while nobody has answered."""
-        rows = await self._rows("ask_clearance", run=run, case=case)
-        body = rows[0]["body"] if rows else None
+        rows = await self._rows("ask_clearance", run=run, case=case, fence=self._lease.fence if self._lease else None)
+        if not rows:
+            raise Conflict(f"asking for a clearance of run {run}: its lease was lost")
+        body = rows[0]["body"]
         return Clearance.model_validate(body) if body else None
 
     async def drop_clearance(self, run: str) -> None:
         """Forget the answer: it was used, or it was no."""
-        await self._rows("drop_clearance", run=run)
+        case, fence = (self._lease.case.id, self._lease.fence) if self._lease else (None, None)
+        rows = await self._rows("drop_clearance", run=run, case=case, fence=fence)
+        if not rows[0]["is_held"]:
+            raise Conflict(f"dropping the clearance of run {run}: its lease was lost")
 
     async def wanted(self) -> list[Case]:
         """Cases whose executor waits for a word, most severe first."""

@@ -1,8 +1,8 @@
 """A worker's name is a seat that one process has at a time; its number fences off whoever had it before.
 
-Decides who may have a name. A living holder keeps it, and the second is refused; one that said goodbye, that is
-silent, or whose process is gone from this very machine, loses it, together with every lease it held. Refuses a sign of
-life from a process whose name another one has, or that was itself stopped for too long: it must end.
+Decides who may have a name. A living holder keeps it, and the second is refused; one that said goodbye, whose process
+is gone from this very machine, or that is silent elsewhere, loses it, together with every lease it held. Refuses a sign
+of life from a process whose name another one has, or that was itself stopped for too long: it must end.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class Seats:
                 await cursor.execute(SQL["holder"], {"name": who.name})
                 holder = await cursor.fetchone()
                 if holder is not None and _lives(holder, who):
-                    raise _taken(holder)
+                    raise _taken(holder, who)
                 await cursor.execute(SQL["revoke"], {"name": who.name})
                 await cursor.execute(SQL["take"], _row(who))
                 fence = (await cursor.fetchone() or {})["fence"]
@@ -150,20 +150,27 @@ def _row(who: Who) -> dict[str, Any]:
 
 
 def _lives(holder: dict[str, Any], who: Who) -> bool:
-    if holder["ended_at"] is not None or holder["silent_seconds"] > SILENT_SECONDS:
+    if holder["ended_at"] is not None:
         return False
-    if who.machine and holder["machine"] == who.machine:
-        # it would be here: a killed one's successor need not wait until the silence is long enough
+    if _is_here(holder, who):
+        # this machine knows, however long it was silent: a killed one's successor need not wait, and one that was
+        # stopped, or whose database was away, goes on with what it has in hand
         return bool(holder["begun"]) and began(holder["pid"]) == holder["begun"]
-    return True
+    return bool(holder["silent_seconds"] <= SILENT_SECONDS)
 
 
-def _taken(holder: dict[str, Any]) -> Refused:
+def _is_here(holder: dict[str, Any], who: Who) -> bool:
+    return bool(who.machine) and holder["machine"] == who.machine
+
+
+def _taken(holder: dict[str, Any], who: Who) -> Refused:
+    given_up = "it is given up when that process ends"
+    if not _is_here(holder, who):
+        given_up = f"it is given up after {SILENT_SECONDS:g} s of silence"
     return Refused(
         f"starting worker {holder['name']!r}: process {holder['pid']} on {holder['host']} has this name and lives "
         f"(heard {holder['silent_seconds']:.0f} s ago)",
-        next_step=f"stop that one, or give this one another name: --name; it is given up after {SILENT_SECONDS:g} s "
-        "of silence",
+        next_step=f"stop that one, or give this one another name: --name; {given_up}",
         reason="name_taken",
     )
 

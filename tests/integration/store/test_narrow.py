@@ -14,7 +14,6 @@ from psycopg_pool import AsyncConnectionPool
 from receiver.adapters.store import narrow
 from receiver.adapters.store.cases import PostgresCases
 from receiver.adapters.store.desk import PostgresDesk
-from receiver.adapters.store.held import HeldLocks
 from receiver.adapters.store.inbox import PostgresInbox
 from receiver.adapters.store.ledger import PostgresLedger
 from receiver.adapters.store.locks import PostgresLocks
@@ -27,7 +26,7 @@ from receiver.domain.case import Approved, Closed, Ended, Executed, Proposed
 from receiver.domain.outcome import Outcome, Role
 from receiver.domain.run import RunEvent, RunResult
 from receiver.errors import Broken
-from receiver.ports import Clearance, Event
+from receiver.ports import Clearance, Event, Lease
 from tests.fix_stores import NOW, post, proposed
 
 __all__ = ["proposed"]
@@ -78,7 +77,7 @@ async def test_a_case_walks_under_three_roles(pools: dict[str, Pool], proposed: 
     cases, run = PostgresCases(executor), case.runfile.run
     lease = await cases.claim((Role.EXECUTE,), "e", seat=seat.fence)
     assert lease is not None
-    locks, runs = HeldLocks(PostgresLocks(executor), cases, lease), PostgresRuns(executor).under(lease)
+    locks, runs = PostgresLocks(executor).under(lease), PostgresRuns(executor).under(lease)
     assert await locks.take(run, case.id, ["host:web1"]) is None
     assert await runs.ask_clearance(run, case.id) is None
     await PostgresRuns(planner).answer(run, Clearance(granted=True, answers=()))
@@ -122,7 +121,13 @@ FORBIDDEN = {
         "UPDATE instances SET since = since - interval '1 day'",
         "UPDATE workers SET fence = 0",
         "UPDATE schema_migrations SET sha256 = ''",
+        "INSERT INTO cases (id, kind, body, role) SELECT gen_random_uuid(), 'planned', body, 'plan' FROM cases",
+        "INSERT INTO cases (id, kind, body, role) VALUES (gen_random_uuid(), 'planned', '{\"kind\": \"planned\"}', "
+        "'execute')",
+        "INSERT INTO cases (id, kind, body, role, outcome) VALUES (gen_random_uuid(), 'planned', "
+        "'{\"kind\": \"planned\"}', 'plan', 'fixed')",
         "CREATE TABLE mine (x int)",
+        "CREATE TEMPORARY TABLE mine (x int)",
     ],
     PLANNER: [
         "SELECT sha256 FROM tokens",
@@ -136,6 +141,7 @@ FORBIDDEN = {
         BEGIN_A_RUN,
         "INSERT INTO run_events (attempt_id, seq, at, kind) VALUES (gen_random_uuid(), 0, now(), 'ok')",
         "UPDATE instances SET since = since - interval '1 day'",
+        "CREATE TEMPORARY TABLE mine (x int)",
     ],
     EXECUTOR: [
         "SELECT sha256 FROM tokens",
@@ -153,12 +159,21 @@ FORBIDDEN = {
         "UPDATE clearances SET answered_at = now(), body = '{\"granted\": true, \"answers\": []}'",
         "UPDATE clearances SET answered_at = now()",
         "INSERT INTO clearances (run, case_id, body) SELECT gen_random_uuid(), id, '{\"granted\": true}' FROM cases",
+        "UPDATE clearances SET run = gen_random_uuid()",
+        "UPDATE clearances SET case_id = case_id",
+        "UPDATE run_steps SET hosts = '{}'",
+        "UPDATE run_steps SET begun_at = now()",
+        "INSERT INTO run_steps (run, step, attempt, hosts, ended_at) SELECT run, 1, id, '{}', now() FROM attempts",
+        "UPDATE lock_queue SET since = since - interval '1 hour'",
+        "UPDATE locks SET reason = 'x'",
         "UPDATE attempts SET cancel_by = 'user:anna'",
         "UPDATE attempts SET run = gen_random_uuid()",
         "UPDATE cases SET kind = 'executed', body = body || '{\"kind\": \"executed\"}'",  # it does not hold it
         "UPDATE cases SET run = gen_random_uuid()",
         "UPDATE cases SET role = 'plan'",
         "UPDATE cases SET fence = fence + 5",
+        "UPDATE cases SET severity = 0",
+        "UPDATE cases SET cancel_by = 'user:anna'",
         "INSERT INTO case_events (case_id, seq, kind, actor) SELECT id, 99, 'x', 'user:anna' FROM cases",
         "UPDATE case_events SET actor = 'system'",
         "DELETE FROM locks WHERE name = 'host:db'",
@@ -169,6 +184,7 @@ FORBIDDEN = {
         "UPDATE instances SET since = since - interval '1 day'",
         "UPDATE sites SET told_at = now()",
         "CREATE TABLE mine (x int)",
+        "CREATE TEMPORARY VIEW pg_roles AS SELECT current_user AS rolname, true AS rolsuper",
     ],
 }  # fmt: skip
 
@@ -204,6 +220,8 @@ async def test_what_is_forbidden_is_refused_by_the_server(
         {"approval": None},
         {"revision": "d" * 40},
         {"runfile": {"run": "x"}},
+        {"verification": {"verdict": "resolved"}},
+        {"later": "a word of a later version"},
     ],
     ids=lambda change: next(iter(change)),
 )
@@ -228,6 +246,56 @@ async def test_what_was_decided_stays_as_it_was(
     with pytest.raises(Broken, match="may not"):
         await cases.save(lease, Forged(), [Event(kind="x", actor="system")], role=Role.PLAN)  # type: ignore[arg-type]
     await cases.save(lease, executed, [Event(kind="case.executed", actor="system")], role=Role.PLAN)
+
+
+async def claimed(pools: dict[str, Pool], approved: Approved) -> tuple[PostgresCases, Lease]:
+    """An approved case in the executor's hands."""
+    await to_approved(pools, approved)
+    cases = PostgresCases(pools[EXECUTOR])
+    lease = await cases.claim((Role.EXECUTE,), "e")
+    assert lease is not None
+    return cases, lease
+
+
+@pytest.mark.parametrize("outcome", [Outcome.FIXED, Outcome.NO_DATA, Outcome.DIAGNOSED, Outcome.REJECTED])
+async def test_how_a_change_came_out_is_not_the_executors_word(
+    pools: dict[str, Pool], proposed: tuple[Proposed, Approved], outcome: Outcome
+) -> None:
+    cases, lease = await claimed(pools, proposed[1])
+    with pytest.raises(Broken, match=f"may not end a case as {outcome}"):
+        await cases.save(lease, lease.case.end(outcome, "w"), [Event(kind="x", actor="system")], role=Role.PLAN)
+    ended = lease.case.end(Outcome.SELF_RESOLVED, "gone")
+    await cases.save(lease, ended, [Event(kind="x", actor="system")], role=Role.PLAN)
+
+
+async def test_what_is_new_is_not_the_executors_to_change(
+    pools: dict[str, Pool], proposed: tuple[Proposed, Approved]
+) -> None:
+    await claimed(pools, proposed[1])
+    async with pools["owner"].connection() as connection:
+        await connection.execute("ALTER TABLE cases ADD COLUMN later text")
+    for change in ("later = 'x'", "role = 'plan'", "outcome = 'failed'", "repository = 'x'"):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            async with pools[EXECUTOR].connection() as connection:
+                await connection.execute(f"UPDATE cases SET {change}")  # type: ignore[arg-type]
+    async with pools[EXECUTOR].connection() as connection:
+        await connection.execute("UPDATE cases SET due_at = now(), woken = true, events = events")
+
+
+async def test_a_view_of_its_own_fools_no_guard(pools: dict[str, Pool], proposed: tuple[Proposed, Approved]) -> None:
+    await claimed(pools, proposed[1])
+    async with pools["owner"].connection() as connection:
+        await connection.execute(
+            "DO $$ BEGIN EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO gitmedic_executor', current_database()); "
+            "END $$"
+        )
+    async with pools[EXECUTOR].connection() as connection:
+        await connection.execute(
+            "CREATE TEMPORARY VIEW pg_roles AS SELECT current_user AS rolname, true AS rolsuper; "
+            "CREATE FUNCTION pg_temp.works_as(text) RETURNS boolean LANGUAGE sql AS 'SELECT false'"
+        )
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="change"):
+            await connection.execute("UPDATE cases SET severity = 0")
 
 
 async def test_each_table_is_named_for_each_role(pools: dict[str, Pool]) -> None:

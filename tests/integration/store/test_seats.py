@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import os
 import signal
@@ -13,7 +14,6 @@ import pytest
 from psycopg_pool import AsyncConnectionPool
 
 from receiver.adapters.store.cases import PostgresCases
-from receiver.adapters.store.held import HeldLocks
 from receiver.adapters.store.locks import PostgresLocks
 from receiver.adapters.store.migrate import check_schema
 from receiver.adapters.store.runs import PostgresRuns
@@ -83,16 +83,21 @@ async def test_nothing_of_a_run_is_written_without_the_lease(pool: Pool) -> None
     seat = await seats.take(HERE)
     lease = await held(pool, seat)
     mine, case, (run, other) = runs.under(lease), lease.case.id, (new_id(), new_id())
-    grip = HeldLocks(locks, PostgresCases(pool), lease)
+    grip = locks.under(lease)
     assert await grip.take(run, case, ["host:a"]) is None
+    assert await mine.ask_clearance(run, case) is None
     attempt = await mine.begin(run, case, "run", "i")
     await silent(pool, 60)
     await seats.take(ELSEWHERE)
     for mode in ("run", "check"):
         with pytest.raises(Conflict, match="lease was lost"):
             await mine.begin(other, case, mode, "i")  # type: ignore[arg-type]
-    with pytest.raises(Conflict, match="lease was lost"):
-        await grip.take(run, case, ["host:b"])
+    for act in (grip.take(run, case, ["host:b"]), mine.ask_clearance(other, case), mine.drop_clearance(run)):
+        with pytest.raises(Conflict, match="lease was lost"):
+            await act
+    async with pool.connection() as connection:
+        asked = await (await connection.execute("SELECT run::text FROM clearances")).fetchall()
+    assert asked == [(run,)], "its successor asks and drops"
     await grip.free(run)
     assert [row["name"] for row in await locks.all()] == ["host:a"], "whoever has the case now frees it"
     # what it knows of its own attempt is heard once
@@ -105,13 +110,33 @@ async def test_nothing_of_a_run_is_written_without_the_lease(pool: Pool) -> None
         await mine.record(attempt, [RunEvent(seq=1, at=NOW, kind="ok", text="later")])
 
 
+async def test_who_loses_its_lease_in_the_very_moment_takes_no_lock(pool: Pool) -> None:
+    seat = await Seats(pool).take(HERE)
+    lease = await held(pool, seat)
+    locks = PostgresLocks(pool)
+    async with pool.connection() as other:
+        async with other.transaction():
+            await other.execute("UPDATE cases SET fence = fence + 1")
+            taking = asyncio.create_task(locks.under(lease).take(new_id(), lease.case.id, ["host:a"]))
+            async with asyncio.timeout(30):
+                waiting = "SELECT FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'"
+                while not taking.done() and await (await other.execute(waiting)).fetchone() is None:
+                    await asyncio.sleep(0.01)
+        with pytest.raises(Conflict, match="lease was lost"):
+            await taking
+    assert await locks.all() == [] and await locks.waiting() == []
+
+
 async def test_a_killed_process_of_this_machine_leaves_its_name_at_once(pool: Pool) -> None:
     seats = Seats(pool)
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
         who = dataclasses.replace(HERE, pid=process.pid)
         first = await seats.take(who)
-        with pytest.raises(Refused, match="lives"):
-            await seats.take(HERE)
+        for seconds in (0, 3600):  # its database was away, or it was stopped: it goes on with what it has in hand
+            await silent(pool, seconds)
+            with pytest.raises(Refused, match="lives") as caught:
+                await seats.take(HERE)
+            assert "given up when that process ends" in caught.value.next_step
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         assert (await seats.take(HERE)).fence > first.fence

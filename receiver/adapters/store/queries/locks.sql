@@ -2,6 +2,10 @@
 -- One at a time: who is next is a question over all rows.
 SELECT pg_advisory_xact_lock(hashtext('gitmedic.locks'));
 
+-- name: held
+-- `FOR SHARE`: nobody takes it away in this very moment.
+SELECT id FROM cases WHERE id = %(case)s AND fence = %(fence)s AND lease_until IS NOT NULL FOR SHARE;
+
 -- name: expire
 -- A person's lock that has had its time.
 DELETE FROM locks WHERE until <= now();

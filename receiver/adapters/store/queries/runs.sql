@@ -1,6 +1,8 @@
 -- name: ask_clearance
--- Ask, or read the answer; one older than a minute counts as never given.
-INSERT INTO clearances AS known (run, case_id) VALUES (%(run)s, %(case)s)
+-- Ask, or read the answer; one older than a minute counts as never given. Only by who has the case in hand.
+INSERT INTO clearances AS known (run, case_id)
+SELECT %(run)s, held.id
+FROM (SELECT id FROM cases WHERE id = %(case)s AND fence = coalesce(%(fence)s::bigint, fence) FOR SHARE) AS held
 ON CONFLICT (run) DO UPDATE SET
     asked_at = CASE WHEN known.answered_at < now() - interval '60 seconds' THEN now() ELSE known.asked_at END,
     answered_at = CASE WHEN known.answered_at < now() - interval '60 seconds' THEN NULL ELSE known.answered_at END,
@@ -8,8 +10,15 @@ ON CONFLICT (run) DO UPDATE SET
 RETURNING body;
 
 -- name: drop_clearance
--- A used or refused answer is never used again.
-DELETE FROM clearances WHERE run = %(run)s;
+-- A used or refused answer is never used again. Whoever has the case now asked for the one that is there now.
+WITH held AS (
+    SELECT id FROM cases WHERE id = %(case)s::uuid AND fence = %(fence)s::bigint FOR SHARE
+),
+gone AS (
+    DELETE FROM clearances
+    WHERE run = %(run)s AND (%(case)s::uuid IS NULL OR case_id IN (SELECT id FROM held))
+)
+SELECT %(case)s::uuid IS NULL OR EXISTS (SELECT FROM held) AS is_held;
 
 -- name: wanted_clearances
 SELECT cases.body FROM clearances JOIN cases ON cases.id = clearances.case_id

@@ -10,7 +10,9 @@ GRANT INSERT, UPDATE ON alerts TO gitmedic_receiver;
 GRANT INSERT, UPDATE ON tokens, setup_links TO gitmedic_receiver;
 GRANT INSERT, UPDATE, DELETE ON sessions TO gitmedic_receiver;
 -- what people say; a case of theirs begins where every dispatched one does (see guards.sql)
-GRANT INSERT ON cases, case_events, schedule_runs, reviews, desk_reviews, revision_words, adoptions TO gitmedic_receiver;
+GRANT INSERT (id, kind, body, role, due_at, playbook, entity, site, severity, events, source, fingerprint, alertname)
+    ON cases TO gitmedic_receiver;
+GRANT INSERT ON case_events, schedule_runs, reviews, desk_reviews, revision_words, adoptions TO gitmedic_receiver;
 GRANT UPDATE (due_at, woken, events, updated_at, waiting, cancel_by) ON cases TO gitmedic_receiver;
 GRANT UPDATE (cancel_by) ON attempts TO gitmedic_receiver;
 GRANT INSERT, UPDATE ON pull_requests, forge_comments, resolutions TO gitmedic_receiver;
