@@ -262,9 +262,6 @@ class Worker:
             except Retry as error:
                 log.warning("worker.chore_waits", error=error.message)
             except Refused as error:
-                if error.reason in LOST:
-                    self._dismiss(error)
-                    return
                 if error.reason in DISMISSED:
                     speaks = True
                     self._dismiss(error)

@@ -66,7 +66,9 @@ async def migrate(dsn: str) -> list[str]:
     async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
         await connection.execute(_LOCK)
         try:
-            await connection.execute(_TABLE)
+            found = await (await connection.execute("SELECT to_regclass('schema_migrations')")).fetchone()
+            if not (found and found[0]):  # who may make no tables may ask all the same
+                await connection.execute(_TABLE)
             rows = await (await connection.execute("SELECT name, sha256 FROM schema_migrations")).fetchall()
             wanted = migrations()
             _compare({name: digest for name, digest in rows}, wanted)
@@ -82,6 +84,12 @@ async def migrate(dsn: str) -> list[str]:
             if applied:
                 await grant_again(connection)
             return applied
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise Refused(
+                f"bringing the database up to date: {str(error).splitlines()[0]}",
+                next_step="gitmedic upgrade, with the database.url of the owner of its tables",
+                reason="older_database",
+            ) from None
         finally:
             await connection.execute(_UNLOCK)
 

@@ -278,8 +278,13 @@ async def test_what_is_new_is_not_the_executors_to_change(
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             async with pools[EXECUTOR].connection() as connection:
                 await connection.execute(f"UPDATE cases SET {change}")  # type: ignore[arg-type]
+    step = "kind = 'executed', role = 'plan', body = body || '{\"kind\": \"executed\", \"result\": {}}'"
     async with pools[EXECUTOR].connection() as connection:
         await connection.execute("UPDATE cases SET due_at = now(), woken = true, events = events")
+        for beside in ("later = 'x'", "repository = 'x'"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege, match=r"may not change \{"):
+                await connection.execute(f"UPDATE cases SET {step}, {beside}")  # type: ignore[arg-type]
+        await connection.execute(f"UPDATE cases SET {step}")  # type: ignore[arg-type]
 
 
 async def test_a_view_of_its_own_fools_no_guard(pools: dict[str, Pool], proposed: tuple[Proposed, Approved]) -> None:
@@ -294,6 +299,8 @@ async def test_a_view_of_its_own_fools_no_guard(pools: dict[str, Pool], proposed
             "CREATE TEMPORARY VIEW pg_roles AS SELECT current_user AS rolname, true AS rolsuper; "
             "CREATE FUNCTION pg_temp.works_as(text) RETURNS boolean LANGUAGE sql AS 'SELECT false'"
         )
+        found = await (await connection.execute("SELECT public.works_as('gitmedic_executor')")).fetchone()
+        assert found == (True,)
         with pytest.raises(psycopg.errors.InsufficientPrivilege, match="change"):
             await connection.execute("UPDATE cases SET severity = 0")
 
