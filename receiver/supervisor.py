@@ -121,7 +121,7 @@ def check_listen(settings: Settings) -> None:
 
 
 def hold_lifeline() -> Callable[[], None]:
-    """In a child, first of all: end when the supervisor is gone, whatever took it away.
+    """In a child, once it is itself: end when the supervisor is gone, whatever took it away, however early.
 
     Gives what to call when the settings are read and the work begins.
     """

@@ -165,9 +165,6 @@ async def work(settings: Settings, roles: Sequence[Role]) -> None:
         store = office.store
         instance = instance_id(settings.data_dir)
         await check_schema(store.pool)
-        seat = await store.seats.take(who_of(settings, roles, instance))
-        stack.push_async_callback(_leave, seat)
-        await store.ledger.appear(instance)
         plans = Role.PLAN in roles
         sources = Sources(settings.sources if plans else (), SystemClock())
         stack.push_async_callback(sources.aclose)
@@ -176,6 +173,10 @@ async def work(settings: Settings, roles: Sequence[Role]) -> None:
             stack.push_async_callback(tiered.aclose)
             await tiered.ready()
             await office.repo.revision(await office.repo.adopted())  # a prompt with an error is said now, not at night
+        # from here on it beats: a name that is had by who only gets ready would be silent, or lost, before it works
+        seat = await store.seats.take(who_of(settings, roles, instance))
+        stack.push_async_callback(_leave, seat)
+        await store.ledger.appear(instance)
         ports = _ports(settings, office, sources, tiered or RulesPlanner(), instance, executes=Role.EXECUTE in roles)
         looks = (_LOOK_SECONDS, partial(look_at_asked, store.resolutions, store.archive, sources, office.repo))
         worker = Worker(

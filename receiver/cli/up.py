@@ -45,8 +45,8 @@ def register(app: typer.Typer) -> None:
         """Run the server alone: hooks, API and pages. Holds no credential for your hosts."""
         from receiver import supervisor
 
-        begun = supervisor.hold_lifeline()
         found = _own("serve", settings(listen))
+        begun = supervisor.hold_lifeline()
         supervisor.check_listen(found)
         _log(found, "serve")
         from receiver import wiring
@@ -64,8 +64,6 @@ def register(app: typer.Typer) -> None:
     ) -> int:
         """Run a worker alone. The plan role holds no credential; the execute role listens on no port."""
         from receiver import supervisor
-
-        begun = supervisor.hold_lifeline()
         from receiver.domain.outcome import Role
 
         roles = [_role(name) for name in role] or list(Role)
@@ -73,6 +71,7 @@ def register(app: typer.Typer) -> None:
         if health:
             return _health(found, roles)
         found = _own(" ".join(roles), found)
+        begun = supervisor.hold_lifeline()
         _log(found, "-".join(roles))
         from receiver import wiring
 
@@ -94,7 +93,10 @@ def _first(starter: Any) -> Any:
 
 
 def _own(roles: str, found: Settings) -> Settings:
-    """Nothing that belongs to another process is kept, neither in the environment nor in the settings."""
+    """Nothing that belongs to another process is kept, neither in the environment nor in the settings.
+
+    Before the lifeline: a process that begins again would leave it behind, and its supervisor would wait in vain.
+    """
     from receiver import belongings
 
     belongings.shed(roles, found)

@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.cli.processes import HERE, Up, alive, processes_of, wait_until
+from tests.integration.cli.processes import HERE, Up, alive, environment, processes_of, wait_until
 
 FAKE = (sys.executable, str(HERE / "fake_up.py"))
 
@@ -128,3 +129,17 @@ def test_ctrl_c_at_any_moment_of_the_start_ends_it(data_dir, seconds):
     with _up(data_dir) as again:
         again.ready()
         assert again.end(signal.SIGTERM) == 143
+
+
+def test_a_child_that_begins_again_without_what_is_not_its_own_still_speaks_to_its_supervisor(data_dir):
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        told = {"GITMEDIC_LIFELINE": str(theirs.fileno()), "GITMEDIC_PARENT": str(os.getpid()), "STRANGE": "x"}
+        argv = [sys.executable, "-m", "receiver", "work", "--role", "execute", "--data-dir", str(data_dir)]
+        with subprocess.Popen(
+            argv, env=environment(**told), pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ):  # fmt: skip
+            theirs.close()
+            ours.settimeout(120)
+            assert ours.recv(1) == b"b"

@@ -8,16 +8,22 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import AsyncConnectionPool
 
+from receiver import wiring
+from receiver.adapters.repo.creation import create_ops_repository
 from receiver.adapters.store.cases import PostgresCases
 from receiver.adapters.store.locks import PostgresLocks
 from receiver.adapters.store.migrate import check_schema
 from receiver.adapters.store.runs import PostgresRuns
 from receiver.adapters.store.seats import Seat, Seats, Who
+from receiver.config import load
+from receiver.domain.outcome import Role
 from receiver.domain.run import RunEvent, RunResult
 from receiver.errors import Conflict, Refused
 from receiver.identity import new_id
@@ -161,6 +167,20 @@ async def test_who_said_goodbye_is_no_hindrance(pool: Pool) -> None:
     assert (await seats.take(ELSEWHERE)).fence > seat.fence
     assert (await seats.found("w") or {})["host"] == "other"
     assert await seats.found("nobody") is None
+
+
+async def test_who_only_gets_ready_has_no_name_yet(pool: Pool, database: str, tmp_path: Path) -> None:
+    """What is looked at before the work takes as long as it takes, and may end in a refusal."""
+    said = conninfo_to_dict(database)
+    url = f"postgresql://{said['user']}:{said['password']}@/{said['dbname']}?host={said['host']}"
+    tier = '[planner.tiers.fast]\nkind = "anthropic"\nkey_file = "/nowhere/key"\n'
+    (tmp_path / "gitmedic.toml").write_text(f"worker.name = 'w'\ndatabase.url = '{url}'\n{tier}")
+    (tmp_path / "gitmedic.toml").chmod(0o600)
+    settings = load(tmp_path, environment={})
+    create_ops_repository(settings.repo.path, {"policy.yml": b"mode: observe\n"}, "ann <ann@localhost>")
+    with pytest.raises(Refused, match="none was ever adopted"):
+        await wiring.work(settings, [Role.PLAN])
+    assert await Seats(pool).found("w") is None
 
 
 @pytest.mark.parametrize(
