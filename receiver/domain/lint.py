@@ -8,7 +8,7 @@ too: a module by its full name, a keyword by its own. `effect` is computed from 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
@@ -21,6 +21,8 @@ from receiver.errors import Invalid
 #: what may lie in a playbook's folder; the last three never enter a run
 RUN_FILES, RUN_FOLDERS = ("playbook.yml",), ("tasks", "templates", "files", "vars")
 OTHER_FILES = ("catalog.yml", "README.md", "drill.yml")
+#: what enters a run of a shared role, beside the playbook as `roles/<name>/…`
+ROLE_FOLDERS = (*RUN_FOLDERS, "handlers", "defaults", "meta")
 _PLAY_KEYS = frozenset(
     {"name", "hosts", "gather_facts", "become", "tasks", "pre_tasks", "post_tasks", "handlers", "vars", "serial",
      "any_errors_fatal", "roles"}
@@ -55,6 +57,9 @@ _REFUSED = {
 _INCLUDES = ("ansible.builtin.include_tasks", "ansible.builtin.import_tasks")
 _LOOKUP = re.compile(r"\b(lookup|query|q)\s*\(")
 _MODULE = re.compile(r"[a-z_]+\.[a-z_]+\.[a-z0-9_]+", re.ASCII)
+#: of a role that is shared, or comes with a collection
+_ROLE = re.compile(r"[A-Za-z0-9_-]+|[a-z0-9_]+\.[a-z0-9_]+\.[a-z0-9_]+", re.ASCII)
+_ROLE_KEYS = frozenset({"role", "vars", "when", "tags", "become"})
 
 
 def check_names(names: Mapping[str, bytes]) -> None:
@@ -68,6 +73,29 @@ def check_names(names: Mapping[str, bytes]) -> None:
             )
 
 
+def enters_run(name: str) -> bool:
+    """Whether a file of a playbook's folder goes into its runs."""
+    return name in RUN_FILES or _folder(name) in RUN_FOLDERS
+
+
+def enters_role(name: str) -> bool:
+    """Whether a file of a shared role goes into the runs that use it."""
+    return _folder(name) in ROLE_FOLDERS
+
+
+def check_run_names(names: Iterable[str]) -> None:
+    """What enters a run, and nothing else: the playbook, its folders and those of its roles."""
+    for name in names:
+        top, _, below = name.partition("/")
+        enters = enters_run(name) or (top == "roles" and enters_role(below.partition("/")[2]))
+        if not enters or ".." in PurePosixPath(name).parts:
+            raise Invalid(f"{name!r:.200} may not enter a run", next_step="see docs/howto/write-a-playbook.md")
+
+
+def _folder(name: str) -> str:
+    return name.partition("/")[0] if "/" in name else ""
+
+
 def check_tasks(files: Mapping[str, bytes], *, where: str) -> Literal["read", "change"]:
     """The effect of a playbook; raises `Invalid` for the first thing that it may not do."""
     plays = read_yaml(files["playbook.yml"], where=f"{where}/playbook.yml")
@@ -76,6 +104,7 @@ def check_tasks(files: Mapping[str, bytes], *, where: str) -> Literal["read", "c
     changes = False
     for play in plays:
         _check_play(play, f"{where}/playbook.yml")
+        changes |= bool(play.get("roles"))  # what a role does is not read here
         for section in ("pre_tasks", "tasks", "post_tasks", "handlers"):
             changes |= _check_list(play.get(section), f"{where}/playbook.yml")
     for name, content in files.items():
@@ -109,8 +138,23 @@ def _check_play(play: Any, where: str) -> None:
     if unknown:
         raise Invalid(f"a play may not say {unknown[0]!r}", where=where)
     _check_variables(play.get("vars"), where)
+    _check_roles(play.get("roles"), where)
     secrets.check_play(_texts(play), where)
     _check_text(play, where)
+
+
+def _check_roles(roles: Any, where: str) -> None:
+    """Each by its plain name; a parameter of one is a variable like any other."""
+    if roles is not None and not isinstance(roles, list):
+        raise Invalid("roles: a list of roles is expected", where=where)
+    for said in roles or ():
+        role = said if isinstance(said, dict) else {"role": said}
+        unknown = sorted(map(str, set(role) - _ROLE_KEYS))
+        if unknown:
+            raise Invalid(f"a role may not say {unknown[0]!r}; what it is given stands in `vars`", where=where)
+        if not isinstance(role.get("role"), str) or not _ROLE.fullmatch(role["role"]):
+            raise Invalid(f"roles: {role.get('role')!r:.80} is no plain name of a role", where=where)
+        _check_variables(role.get("vars"), where)
 
 
 def _check_list(tasks: Any, where: str) -> bool:

@@ -11,6 +11,7 @@ from receiver.domain.collection import LOCK, read_collections
 from receiver.domain.forge import Account, Marks, Opening, Posture, PullRequest, Review, bot_account, person_account
 from receiver.domain.inventory import read_inventory
 from receiver.domain.landing import Brought, Landing, Trees
+from receiver.domain.lint import enters_role, enters_run
 from receiver.domain.playbook import read_catalog
 from receiver.domain.policyfile import read_policy
 from receiver.domain.prompt import read_prompts
@@ -19,9 +20,6 @@ from receiver.domain.revision import Pending, Revision
 from receiver.errors import Conflict, Invalid, Refused, Unavailable
 from receiver.identity import usual_id
 from receiver.ports import Clock, Turn
-
-_ENTERS = ("tasks", "templates", "files", "vars")
-_ENTERS_ROLE = (*_ENTERS, "handlers", "defaults", "meta")
 
 
 def _digest(*parts: bytes) -> str:
@@ -82,13 +80,13 @@ class FakeRepo:
         """The playbook, its folders of data and tasks, and the roles that it names."""
         files = self._at(commit)
         own = _below(files, playbook_path)
-        found = {name: data for name, data in own.items() if name == "playbook.yml" or _top(name) in _ENTERS}
+        found = {name: data for name, data in own.items() if enters_run(name)}
         if "playbook.yml" not in found:
             raise Invalid(f"commit {commit[:12]} has no such file", where=f"{playbook_path}/playbook.yml")
         named = b"\0".join(found.values())
         for name, data in _below(files, "roles").items():
             role, _, below = name.partition("/")
-            if role.encode() in named and _top(below) in _ENTERS_ROLE:
+            if role.encode() in named and enters_role(below):
                 found[f"roles/{name}"] = data
         return found
 
@@ -158,10 +156,6 @@ def _below(files: Mapping[str, bytes], folder: str) -> dict[str, bytes]:
 
 def _tree(files: Mapping[str, bytes]) -> str:
     return _digest(*(name.encode() + data for name, data in sorted(files.items()))) if files else ""
-
-
-def _top(path: str) -> str:
-    return path.split("/", 1)[0] if "/" in path else ""
 
 
 @dataclass

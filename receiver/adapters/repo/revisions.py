@@ -15,6 +15,7 @@ from receiver.adapters.repo.process import Git
 from receiver.domain.collection import LOCK, read_collections
 from receiver.domain.inventory import read_inventory
 from receiver.domain.landing import Trees
+from receiver.domain.lint import enters_role, enters_run
 from receiver.domain.playbook import read_catalog
 from receiver.domain.policyfile import read_policy
 from receiver.domain.prompt import read_prompts
@@ -24,8 +25,6 @@ from receiver.errors import Invalid, Refused
 #: what takes effect only as an adopted revision (rule S4)
 CONTENT = ("playbooks", "roles", "collections.lock", "inventory", "prompts", "policy.yml")
 
-_ENTERS = ("tasks", "templates", "files", "vars")
-_ENTERS_ROLE = (*_ENTERS, "handlers", "defaults", "meta")
 #: folders of data: a name inside them loads nothing
 _DATA = ("templates", "files")
 
@@ -85,7 +84,7 @@ def run_files(git: Git, commit: str, playbook_path: str) -> dict[str, bytes]:
     ]
     for entry in own:
         _check(entry, entry.path, playbook_path)
-    named = [entry for entry in own if entry.path == "playbook.yml" or _top(entry.path) in _ENTERS]
+    named = [entry for entry in own if enters_run(entry.path)]
     if not any(entry.path == "playbook.yml" for entry in named):
         raise Invalid(
             f"commit {commit[:12]} has no such file",
@@ -140,7 +139,7 @@ def _role_files(name: str, entries: list[Entry]) -> list[Entry]:
     own = [(entry, entry.path.split("/", 2)[2]) for entry in entries]
     for entry, below in own:
         _check(entry, below, f"roles/{name}")
-    return [entry for entry, below in own if _top(below) in _ENTERS_ROLE]
+    return [entry for entry, below in own if enters_role(below)]
 
 
 def _names(role: str, text: bytes) -> bool:
@@ -167,7 +166,3 @@ def _check(entry: Entry, below: str, where: str) -> None:
                 next_step="take it out; modules come from collections.lock",
                 reason="extends_ansible",
             )
-
-
-def _top(path: str) -> str:
-    return path.split("/", 1)[0] if "/" in path else ""

@@ -34,7 +34,7 @@ from receiver.adapters.runner.redaction import Redactor
 from receiver.adapters.runner.sandbox import Cell, LandlockKind, command, give_to, seen_at, texts, write_passwd
 from receiver.adapters.runner.settings import CredentialSettings, RunnerSettings
 from receiver.adapters.runner.words import explained, with_next_step
-from receiver.domain.lint import check_names
+from receiver.domain.lint import check_run_names
 from receiver.domain.run import Hop, Job, JobHost, RunEvent, Rung, RunResult
 from receiver.errors import GitmedicError
 
@@ -153,7 +153,7 @@ class AnsibleRunner:
             return _failed(job, began, f"making a directory for the run in {self._scratch}: {error.strerror}")
         groups = Groups()
         try:
-            check_names(job.files)  # whoever made the job: what lies beside a playbook could run code of its own
+            check_run_names(job.files)  # whoever made the job: what lies beside a playbook could run code of its own
             found, hosts = await revealed(job, self._credentials), way(job)
             await asyncio.to_thread(provide, job.collections, self._collections, scratch / "collections")
             certificates.provide_authorities(self._settings.ca_file, self._data_dir, scratch)

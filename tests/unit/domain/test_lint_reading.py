@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from receiver.domain.commands import READING
-from receiver.domain.lint import check_tasks
+from receiver.domain.lint import check_run_names, check_tasks
 from receiver.errors import Invalid
 
 
@@ -54,3 +54,46 @@ def test_tasks_lie_only_where_they_are_read() -> None:
     for said in ("files/more.yml", "templates/more.yml", "vars/more.yml", "/etc/more.yml", "tasks/../files/more.yml"):
         with pytest.raises(Invalid, match="in tasks/"):
             effect({"name": "more", "ansible.builtin.import_tasks": {"file": said}})
+
+
+def play(**more: Any) -> str:
+    look = [{"name": "look", "ansible.builtin.stat": {"path": "/"}}]
+    said = [{"hosts": "targets", "gather_facts": False, "tasks": look, **more}]
+    return check_tasks({"playbook.yml": yaml.safe_dump(said).encode()}, where="playbooks/a/b")
+
+
+def test_what_a_role_does_is_not_read_so_it_is_a_change() -> None:
+    assert play() == play(roles=[]) == "read"
+    for role in ("base", "some.thing.base", {"role": "base", "vars": {"x": 1}, "when": "y", "tags": ["z"]}):
+        assert play(roles=[role]) == "change", role
+    task = {"name": "more", "ansible.builtin.import_role": {"name": "base"}}
+    assert effect(task) == "change"
+
+
+@pytest.mark.parametrize(
+    ("roles", "said"),
+    [
+        ("base", "a list of roles"),
+        (["../../elsewhere"], "no plain name"),
+        (["{{ gm_role }}"], "no plain name"),
+        ([{"vars": {}}], "no plain name"),
+        ([7], "no plain name"),
+        ([{"role": "base", "ansible_connection": "local"}], "may not say 'ansible_connection'"),
+        ([{"role": "base", "vars": {"ansible_host": "x"}}], "may not be set"),
+        ([{"role": "base", "delegate_to": "x"}], "may not say 'delegate_to'"),
+    ],
+)
+def test_a_role_by_its_plain_name_and_no_connection_by_its_parameters(roles: Any, said: str) -> None:
+    with pytest.raises(Invalid, match=said):
+        play(roles=roles)
+
+
+def test_what_enters_a_run_is_the_playbook_and_its_roles() -> None:
+    check_run_names(["playbook.yml", "tasks/a.yml", "files/library/x", "roles/b/tasks/main.yml", "roles/b/meta/m.yml"])
+    for name in (
+        "catalog.yml", "tasks", "library/x.py", "ansible.cfg", "roles/base/library/x.py", "roles/base/main.yml",
+        "roles/library/x.py", "roles/base/filter_plugins/f.py", "tasks/../library/x.py",
+        "roles/a/tasks/../library/x.py",
+    ):  # fmt: skip
+        with pytest.raises(Invalid, match="may not enter a run"):
+            check_run_names([name])
