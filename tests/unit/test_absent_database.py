@@ -9,7 +9,7 @@ import pytest
 
 from receiver import stepping, worker
 from receiver.adapters.planner.rules import RulesPlanner
-from receiver.adapters.runner import ansible
+from receiver.adapters.runner import told
 from receiver.domain.outcome import Outcome, Verdict
 from receiver.domain.run import RunEvent, RunResult
 from receiver.errors import Unavailable
@@ -73,7 +73,7 @@ def test_the_end_of_a_run_waits_as_long_as_its_case_is_held() -> None:
 async def test_lines_of_a_run_wait_for_the_database() -> None:
     now = datetime.now(UTC)
     events = [RunEvent(seq=number, at=now, kind="ok") for number in range(5)]
-    seen, kept, tries = ansible._Seen(waiting=list(events)), [], []
+    seen, kept, tries = told.Seen(waiting=list(events)), [], []
 
     async def record(batch: Sequence[RunEvent]) -> None:
         tries.append(len(batch))
@@ -82,7 +82,7 @@ async def test_lines_of_a_run_wait_for_the_database() -> None:
         kept.extend(batch)
 
     over = asyncio.Event()
-    flush = asyncio.create_task(ansible._flush(seen, record, over))
+    flush = asyncio.create_task(told.flush(seen, record, over))
     async with asyncio.timeout(5):
         while len(kept) < 5:
             await asyncio.sleep(0.01)

@@ -8,46 +8,39 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import shutil
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import structlog
 
 import receiver
-from receiver.adapters.runner import agent, certificates, ladder, remains
+from receiver.adapters.runner import agent, certificates, ladder, remains, told
 from receiver.adapters.runner.collections import installed_in, provide
 from receiver.adapters.runner.credentials import Revealed, revealed, way
 from receiver.adapters.runner.gate import agent_door, network_gate
 from receiver.adapters.runner.groups import Groups, open_groups
 from receiver.adapters.runner.kin import MARK, sweep
-from receiver.adapters.runner.limits import exceeded, folder_bytes, words
+from receiver.adapters.runner.limits import exceeded, folder_bytes
 from receiver.adapters.runner.place import NAME, lay_out, private_place
 from receiver.adapters.runner.redaction import Redactor
 from receiver.adapters.runner.sandbox import Cell, LandlockKind, command, give_to, seen_at, texts, write_passwd
 from receiver.adapters.runner.settings import CredentialSettings, RunnerSettings
 from receiver.adapters.runner.words import explained, with_next_step
 from receiver.domain.lint import check_run_names
-from receiver.domain.run import Hop, Job, JobHost, RunEvent, Rung, RunResult
-from receiver.errors import GitmedicError
+from receiver.domain.run import Hop, Job, JobHost, Rung, RunResult
+from receiver.errors import GitmedicError, Refused
 
 log = structlog.get_logger()
 
-RecordEvents = Callable[[Sequence[RunEvent]], Awaitable[None]]
 Asked = Callable[[], Awaitable[bool]]
-#: events are handed on at least this often, or when there are this many
-_BATCH_SECONDS, _BATCH_COUNT = 0.1, 100
 #: how often to look for a cancel, and at the memory
 _LOOK_SECONDS = 0.5
-_LINE_BYTES = 4 << 20
-_MAX_DIFF = 200_000
 #: how long what was told to end may take
 _END_SECONDS = 3
 #: what bounded places beside the run's own directory may hold, and some room, before the kernel ends a process of it
@@ -78,26 +71,6 @@ class _Run:
     mark: str
     groups: Groups
     found: Revealed
-
-
-@dataclass
-class _Seen:
-    """What a run has said so far."""
-
-    redactor: Redactor = field(default_factory=Redactor)
-    size: int = 0
-    waiting: list[RunEvent] = field(default_factory=list)
-    texts: list[str] = field(default_factory=list)
-    diffs: list[str] = field(default_factory=list)
-    result: RunResult | None = None
-    stderr: bytes = b""
-    stopped: tuple[str, str] | None = None  #: status and reason
-    limit: str = ""  #: the key of the limit that it was over
-
-    def is_over(self, job: Job, key: str) -> None:
-        """It is to be ended for this limit."""
-        self.limit = key
-        self.stopped = ("timeout" if key == "timeout_seconds" else "failed", words(job, key))
 
 
 class AnsibleRunner:
@@ -142,7 +115,7 @@ class AnsibleRunner:
             self._found = await asyncio.to_thread(ladder.find, self._settings, self._scratch)
         return self._found
 
-    async def run(self, job: Job, record: RecordEvents, cancelled: Asked) -> RunResult:
+    async def run(self, job: Job, record: told.RecordEvents, cancelled: Asked) -> RunResult:
         """Run one job; always answers, and leaves nothing."""
         began, mark, held = datetime.now(UTC), remains.mark_of(job.run_id), contextlib.ExitStack()
         job = job.model_copy(update={"isolation": rung_of(job)})
@@ -155,20 +128,24 @@ class AnsibleRunner:
         try:
             check_run_names(job.files)  # whoever made the job: what lies beside a playbook could run code of its own
             found, hosts = await revealed(job, self._credentials), way(job)
-            await asyncio.to_thread(provide, job.collections, self._collections, scratch / "collections")
-            certificates.provide_authorities(self._settings.ca_file, self._data_dir, scratch)
-            groups = open_groups(mark, job.memory_mb + job.scratch_mb + _ASIDE_MB, job.processes)
-            cell = _cell(job, scratch, kind, mark, groups)
-            inside = seen_at(job.isolation, cell)
-            async with private_place(found, scratch / NAME, with_agent=bool(hosts)) as place:
-                if place is not None and hosts:
-                    sees_own = inside == scratch and kind == "same"
-                    await agent.load(
-                        scratch, place, inside, job, hosts, found.keys, self._known_hosts, sees_own=sees_own
+            async with contextlib.AsyncExitStack() as opened:
+                with _not_yet_begun():
+                    await asyncio.to_thread(provide, job.collections, self._collections, scratch / "collections")
+                    certificates.provide_authorities(self._settings.ca_file, self._data_dir, scratch)
+                    groups = open_groups(mark, job.memory_mb + job.scratch_mb + _ASIDE_MB, job.processes)
+                    cell = _cell(job, scratch, kind, mark, groups)
+                    inside = seen_at(job.isolation, cell)
+                    place = await opened.enter_async_context(
+                        private_place(found, scratch / NAME, with_agent=bool(hosts))
                     )
-                async with _doors(job, cell, place) as shown:
-                    argv = self._argv(job, shown)
-                    return await self._child(_Run(job, scratch, mark, groups, found), argv, record, cancelled, began)
+                    if place is not None and hosts:
+                        sees_own = inside == scratch and kind == "same"
+                        await agent.load(
+                            scratch, place, inside, job, hosts, found.keys, self._known_hosts, sees_own=sees_own
+                        )
+                    shown = await opened.enter_async_context(_doors(job, cell, place))
+                    process = await self._begin(job, shown, mark)
+                return await self._child(_Run(job, scratch, mark, groups, found), process, record, cancelled, began)
         except GitmedicError as error:
             return _failed(job, began, with_next_step(error))
         finally:
@@ -179,22 +156,21 @@ class AnsibleRunner:
             held.close()
 
     async def _child(
-        self, run: _Run, argv: list[str], record: RecordEvents, cancelled: Asked, began: datetime
+        self,
+        run: _Run,
+        process: asyncio.subprocess.Process,
+        record: told.RecordEvents,
+        cancelled: Asked,
+        began: datetime,
     ) -> RunResult:
         job = run.job
-        process = await asyncio.create_subprocess_exec(
-            *argv,
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-            cwd=run.scratch, start_new_session=True, limit=_LINE_BYTES,
-            env=_ENVIRONMENT | ({MARK: run.mark} if job.isolation in _BY_BWRAP else {}),  # the keeper has no mark
-        )  # fmt: skip
-        seen = _Seen(redactor=Redactor(run.found.values()))
+        seen = told.Seen(redactor=Redactor(run.found.values()))
         readers = [
-            asyncio.create_task(_read_events(process, seen, job)),
-            asyncio.create_task(_read_errors(process, seen)),
+            asyncio.create_task(told.read_events(process, seen, job)),
+            asyncio.create_task(told.read_errors(process, seen)),
         ]
         watch, over = asyncio.create_task(_watch(run, process.pid, seen, cancelled)), asyncio.Event()
-        flush = asyncio.create_task(_flush(seen, record, over))
+        flush = asyncio.create_task(told.flush(seen, record, over))
         try:
             assert process.stdin is not None  # noqa: S101 - it was asked for
             process.stdin.write(job.model_dump_json().encode() + b"\n")
@@ -207,22 +183,40 @@ class AnsibleRunner:
         met = run.groups.met() if seen.stopped is None else ""
         if met and (seen.result is None or seen.result.status != "successful"):
             seen.is_over(job, met)
-        await _hand_on(seen, record)
-        result = _result(job, seen, began, process.returncode)
+        await told.hand_on(seen, record)
+        result = told.result_of(job, seen, began, process.returncode)
         return result.model_copy(update={"why": explained(result.why, job, dict(run.found.kinds))})
 
-    def _argv(self, job: Job, cell: Cell) -> list[str]:
+    async def _begin(self, job: Job, cell: Cell, mark: str) -> asyncio.subprocess.Process:
         write_passwd(cell.scratch, seen_at(job.isolation, cell), cell.uid)
         if cell.uid is not None:
             give_to(cell.scratch, cell.uid)
         shut_in = command(job.isolation, cell, shutil.which(self._settings.bwrap) or self._settings.bwrap)
-        return [*shut_in, sys.executable, "-c", _START, receiver.__path__[0]]
+        return await asyncio.create_subprocess_exec(
+            *shut_in, sys.executable, "-c", _START, receiver.__path__[0],
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+            cwd=cell.scratch, start_new_session=True, limit=told.LINE_BYTES,
+            env=_ENVIRONMENT | ({MARK: mark} if job.isolation in _BY_BWRAP else {}),  # the keeper has no mark
+        )  # fmt: skip
 
     async def _kind(self, job: Job) -> LandlockKind:
         if job.isolation != "landlock":
             return "same"
         found = await self.probed()
         return found.kind if found.rung == "landlock" else ladder.kinds()[0]
+
+
+@contextlib.contextmanager
+def _not_yet_begun() -> Iterator[None]:
+    """Whatever this machine lacks until there is a process: nothing of the run was begun, and that is known."""
+    try:
+        yield
+    except OSError as error:
+        about = f" {error.filename!r}" if error.filename else ""
+        raise Refused(
+            f"beginning a run: {error.strerror or error}{about}; nothing of it was begun",
+            next_step="gitmedic doctor; look at disk, memory and processes of the executor's machine", reason="machine",
+        ) from error  # fmt: skip
 
 
 def rung_of(job: Job) -> Rung:
@@ -274,68 +268,7 @@ async def _doors(job: Job, cell: Cell, place: Path | None) -> AsyncIterator[Cell
         yield replace(cell, agent=place)
 
 
-async def _read_events(process: asyncio.subprocess.Process, seen: _Seen, job: Job) -> None:
-    """Until the end of the stream; a line that is none of ours is passed over."""
-    assert process.stdout is not None  # noqa: S101 - it was asked for
-    while True:
-        try:
-            line = await process.stdout.readline()
-        except ValueError:
-            seen.stopped = ("failed", f"one line of its output was longer than {_LINE_BYTES >> 20} MB")
-            return
-        if not line:
-            return
-        seen.size += len(line)
-        if seen.size > job.output_mb << 20:
-            seen.is_over(job, "output_mb")
-            return
-        try:
-            said = json.loads(line)
-            if said.get("limit"):
-                seen.is_over(job, said["limit"])
-                return
-            _take(said, seen)
-        except (ValueError, AttributeError, KeyError):
-            log.warning("run.line_not_understood", size=len(line))
-
-
-def _take(line: dict[str, Any], seen: _Seen) -> None:
-    if "result" in line:
-        seen.result = seen.redactor.result(RunResult.model_validate(line["result"]))
-    else:
-        event = seen.redactor.event(RunEvent.model_validate(line["event"]))
-        seen.waiting.append(event)
-        seen.texts.append(" ".join(filter(None, (event.kind, event.host, event.task, event.text))))
-        if event.diff:
-            seen.diffs.append(event.diff)
-
-
-async def _read_errors(process: asyncio.subprocess.Process, seen: _Seen) -> None:
-    assert process.stderr is not None  # noqa: S101 - it was asked for
-    while chunk := await process.stderr.read(65536):
-        seen.stderr = (seen.stderr + chunk)[-8192:]
-
-
-async def _flush(seen: _Seen, record: RecordEvents, over: asyncio.Event) -> None:
-    while not over.is_set():
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(over.wait(), _BATCH_SECONDS)
-        await _hand_on(seen, record)
-
-
-async def _hand_on(seen: _Seen, record: RecordEvents) -> None:
-    """In order; a store that does not answer keeps nobody from knowing how the run ended."""
-    while seen.waiting:
-        batch = seen.waiting[:_BATCH_COUNT]
-        try:
-            await record(batch)
-        except GitmedicError as error:
-            log.warning("run.events_wait", error=error.message, count=len(seen.waiting))
-            return
-        seen.waiting = seen.waiting[len(batch) :]
-
-
-async def _watch(run: _Run, root: int, seen: _Seen, cancelled: Asked) -> None:
+async def _watch(run: _Run, root: int, seen: told.Seen, cancelled: Asked) -> None:
     """Returns when the run must end: cancelled, out of time, or too large."""
     job = run.job
     end = asyncio.get_running_loop().time() + job.timeout_seconds
@@ -377,23 +310,6 @@ async def _tell(process: asyncio.subprocess.Process, number: int) -> None:
             os.killpg(process.pid, number)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(process.wait(), _END_SECONDS)
-
-
-def _result(job: Job, seen: _Seen, began: datetime, rc: int | None) -> RunResult:
-    output, diff = "\n".join(seen.texts)[:_MAX_DIFF], "\n".join(seen.diffs)[:_MAX_DIFF]
-    if seen.stopped is not None or seen.result is None:
-        said = seen.redactor.text(seen.stderr.decode(errors="replace")).strip().splitlines()
-        why = f"its process ended ({rc})" + (f": {said[-1][:300]}" if said else "")
-        status, why = seen.stopped or ("failed", why)
-        ended = datetime.now(UTC)
-        if seen.stopped:
-            rc = None  # a child that was told to end may end with 0, which is not the run's own word
-        return RunResult.model_validate(
-            {"status": status, "rc": rc, "why": why, "output": output, "diff": diff, "started_at": began,
-             "ended_at": ended, "isolation": job.isolation, "limit": seen.limit}
-        )  # fmt: skip
-    # this machine's clock, not the child's word, says when it was over
-    return seen.result.model_copy(update={"output": output, "diff": diff, "ended_at": datetime.now(UTC)})
 
 
 def _failed(job: Job, began: datetime, why: str) -> RunResult:

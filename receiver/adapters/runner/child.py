@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from receiver.adapters.runner.certificates import seen_authorities
+from receiver.adapters.runner.clean import clean
 from receiver.adapters.runner.events import Reader
 from receiver.adapters.runner.kin import MARK, sweep
 from receiver.adapters.runner.limits import Fullness, cause, set_own, words
@@ -70,7 +71,7 @@ def run(job: Job, base: Path, out: TextIO) -> RunResult:
         status, rc = str(done.status), done.rc
     except Exception as error:
         status, rc = "failed", None
-        reader.failure = reader.failure or f"{type(error).__name__}: {error}"[:400]
+        reader.failure = reader.failure or clean(f"{type(error).__name__}: {error}")
     skips = base / "skips"
     if skips.exists():
         reader.read_skips(skips.read_text("utf-8"))

@@ -39,7 +39,7 @@ class Reader:
         self.stats: dict[str, RunStats] = {}
         self.failure = ""
         self.said = ""  #: all that the first failure said
-        self.failures: list[tuple[str, str, str]] = []  #: host, task and words of each that failed
+        self.failures: list[tuple[str, str, str]] = []  #: host, id of the task and words of each that failed
         self.preview_ends: dict[str, str] = {}  #: host → the task at which its dry run could not go on
         self.has_stats = False
 
@@ -59,10 +59,11 @@ class Reader:
             self.changes.append(f"{host}: {task}")
         text = _text(kind, event, data, result)
         if kind in ("failed", "unreachable") and not data.get("ignore_errors"):
+            # not cut here: half of a secret is not known as one
             said = f"{host} is unreachable: {text}" if kind == "unreachable" else f"{host}: {task}: {text}"
-            self.failure = self.failure or said[:400]
+            self.failure = self.failure or said
             self.said = self.said or text
-            self.failures.append((host, task, said[:400]))
+            self.failures.append((host, str(data.get("task_uuid", "")), said))
         line = RunEvent(
             seq=self._seq,
             at=datetime.now(UTC),
@@ -78,7 +79,10 @@ class Reader:
     def read_skips(self, lines: str) -> None:
         """What the callback noted: one JSON line per skipped task, with the reason; per change that no_log hides; and
         per task of a dry run that failed only because it uses what a skipped one would have found, which is no
-        failure."""
+        failure where the dry run of its host ended by it."""
+        good = self._for_good() if self._check else []
+        once = {host for host, counts in self.stats.items() if counts.failures == 1}
+        ends = {(host, task) for host, task, _ in good if host in once}
         for line in lines.splitlines():
             noted = json.loads(line)
             host, task = clean(noted["host"], 200), clean(noted["task"], 300)
@@ -87,20 +91,32 @@ class Reader:
             elif not self._check:
                 continue
             elif "unknown" in noted:
-                self.preview_ends[host] = task
-                uses = clean(noted["unknown"], 100)
-                self.not_previewable.append(f"{host}: {task}, and what follows it: it uses {uses}")
+                ended = (host, noted["id"]) in ends
+                if ended:
+                    self.preview_ends[host] = task
+                what = f"{task}, and what follows it" if ended else task
+                self.not_previewable.append(f"{host}: {what}: it uses {clean(noted['unknown'], 100)}")
             elif any(word in noted["msg"] for word in _NOT_PREVIEWABLE):
                 self.not_previewable.append(f"{host}: {task}")
-        real = [said for host, task, said in self.failures if self.preview_ends.get(host) != task]
-        if self.preview_ends and self.has_stats:
-            self.failure = real[0] if real else ""
+        if self.preview_ends:
+            self.failure = next((said for host, _, said in good if host not in self.preview_ends), "")
+
+    def _for_good(self) -> list[tuple[str, str, str]]:
+        """The failures that ended something: neither ignored nor rescued, which came before."""
+        left = {host: counts.rescued for host, counts in self.stats.items()}
+        found = []
+        for one in self.failures:
+            left[one[0]] = left.get(one[0], 0) - 1
+            if left[one[0]] < 0:
+                found.append(one)
+        return found
 
     def _sum(self, data: dict[str, Any]) -> None:
         self.has_stats = True
         for host in data.get("processed", {}):
             counts = {name: int(data.get(name, {}).get(host, 0)) for name in _STATS}
             self.stats[host] = RunStats(unreachable=int(data.get("dark", {}).get(host, 0)), **counts)
+        self.failure = next((said for _, _, said in self._for_good()), "")
 
 
 def _text(kind: str, event: dict[str, Any], data: dict[str, Any], result: dict[str, Any]) -> str:

@@ -1,7 +1,8 @@
 """Secret values taken out of what a run says, before anything of it is kept.
 
 Decides in which disguises a known secret is looked for: as it is, by lines, in base64 at any offset, in an address, in
-JSON, and cut off at the end of a shortened text. Values of under four characters are left: they are everywhere.
+JSON, and cut off wherever a text says that it was shortened. Values of under four characters are left: they are
+everywhere.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ WORD = "(secret)"
 LEAST = 4
 #: a single line of a longer secret tells something from this length on
 _LEAST_LINE = 16
-_CUT = re.compile(r"\n\[\d+ more characters\]\Z")
+_CUT = re.compile(r"(\n\[\d+ more characters\])")
 
 
 class Redactor:
@@ -38,8 +39,8 @@ class Redactor:
         for form in self._forms:
             if form in text:
                 text = text.replace(form, WORD)
-        cut = _CUT.search(text)
-        return text if cut is None else self._without_stump(text[: cut.start()]) + cut[0]
+        *heads, rest = _CUT.split(text)  # each head has its mark behind it
+        return "".join(self._without_stump(one) if not place % 2 else one for place, one in enumerate(heads)) + rest
 
     def event(self, event: RunEvent) -> RunEvent:
         """An event; its times and numbers are left, a secret may look like one."""
@@ -53,7 +54,8 @@ class Redactor:
         if not self._forms:
             return result
         said = {name: self.text(getattr(result, name)) for name in ("why", "output", "diff")}
-        lists = {name: tuple(map(self.text, getattr(result, name))) for name in ("changes", "not_previewable")}
+        said_lists = ("changes", "not_previewable", "preview_ends")
+        lists = {name: tuple(map(self.text, getattr(result, name))) for name in said_lists}
         return result.model_copy(update={**said, **lists})
 
     def data(self, value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,34 @@ async def test_what_uses_a_skipped_register_is_not_previewable(bench: Bench, tas
 async def test_a_real_failure_still_ends_it(bench: Bench, tasks: str) -> None:
     result = await bench.run(bench.job(tasks, mode="check"))
     assert result.status == "failed" and "here: Write" in result.why and result.preview_ends == ()
+
+
+GONE = "- name: Later\n  ansible.builtin.fail: {msg: the disk is gone}\n"
+RESCUED = "- name: Try\n  block:\n{}  rescue:\n  - name: Go on\n    ansible.builtin.ping:\n"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "tasks",
+    [
+        PROBE + WRITE + "  ignore_errors: true\n" + GONE,
+        PROBE + RESCUED.format(textwrap.indent(WRITE, "  ")) + GONE,
+        PROBE + RESCUED.format(textwrap.indent(WRITE, "  ")) + GONE.replace("Later", "Write"),
+    ],
+    ids=["ignored", "rescued", "rescued, by the same name"],
+)
+async def test_what_was_ignored_or_rescued_excuses_nothing_later(bench: Bench, tasks: str) -> None:
+    result = await bench.run(bench.job(tasks, mode="check"))
+    assert result.status == "failed" and "the disk is gone" in result.why, result
+    assert result.preview_ends == ()
+    assert result.not_previewable == ("here: Look", "here: Write: it uses looked")
+
+
+@pytest.mark.anyio
+async def test_what_was_rescued_before_is_no_end(bench: Bench) -> None:
+    tasks = PROBE + RESCUED.format(textwrap.indent(GONE, "  ")) + WRITE
+    result = await bench.run(bench.job(tasks, mode="check"))
+    assert result.status == "successful" and result.preview_ends == ("here: Write",), result
 
 
 @pytest.mark.anyio

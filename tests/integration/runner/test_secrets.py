@@ -266,3 +266,20 @@ async def test_the_place_goes_with_an_executor_that_is_killed() -> None:
     async with asyncio.timeout(30):
         while place.exists() or str(place) in processes():
             await asyncio.sleep(0.05)
+
+
+async def test_a_reason_is_cut_without_its_secrets(tmp_path: Path) -> None:
+    bench, secret = Bench(tmp_path), CANARIES["proxmox"]
+    before = "x" * (400 - len("here: Fail: ") - len(secret) // 2)  # half of it would be left
+    play = f"""
+- name: Use
+  hosts: targets
+  gather_facts: false
+  tasks:
+    - name: Fail
+      ansible.builtin.fail:
+        msg: "{before}{{{{ lookup('file', gm_secret_dir ~ '/proxmox') }}}}{before}"
+"""
+    result = await bench.run(bench.job("proxmox", play=play.encode()))
+    assert result.status == "failed" and result.why.startswith("here: Fail: xxx"), result
+    assert "more characters]" in result.why and secret[:4] not in result.why and len(result.why) < 440

@@ -55,7 +55,9 @@ def test_half_a_secret_at_a_cut_goes_too() -> None:
     secret = "correct-horse-battery-staple"
     text = clean("x" * 4080 + secret + "y" * 100)
     assert "correct-hor" in text
-    assert "corr" not in Redactor([secret.encode()]).text(text)
+    for said in (text, f"{text}: what followed", f"here: {text}: {text}"):
+        assert "corr" not in Redactor([secret.encode()]).text(said), said
+    assert Redactor([secret.encode()]).text(f"{text}: z").endswith("[112 more characters]: z")
 
 
 def test_events_and_results_lose_them_and_keep_their_shape() -> None:
@@ -65,9 +67,12 @@ def test_events_and_results_lose_them_and_keep_their_shape() -> None:
     )
     seen = redactor.event(event)
     assert (seen.task, seen.text, seen.diff, seen.data) == ("(secret)",) * 2 + ("+(secret)", {"a": ["(secret)"]})
-    result = RunResult(status="successful", why="2026", changes=("h: 2026",), started_at=NOW, ended_at=NOW)
+    result = RunResult(
+        status="successful", why="2026", changes=("h: 2026",), preview_ends=("h: 2026",), started_at=NOW, ended_at=NOW
+    )
     found = redactor.result(result)
     assert (found.status, found.why, found.changes) == ("successful", "(secret)", ("h: (secret)",))
+    assert found.preview_ends == ("h: (secret)",)
     assert redactor.text("abc") == "abc"  # too short: it would be everywhere
 
 

@@ -78,6 +78,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             self._write(result, "", changed=True)
 
     def _write(self, result: Any, said: str, **more: Any) -> None:
-        line = {"host": result._host.get_name(), "task": result._task.get_name(), "msg": said, **more}
+        task = result._task
+        line = {"host": result._host.get_name(), "task": task.get_name(), "id": str(task._uuid), "msg": said, **more}
         with Path(os.environ["GITMEDIC_SKIPS"]).open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
