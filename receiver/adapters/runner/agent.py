@@ -97,16 +97,30 @@ class _Loader:
     async def add(self, key: SshKey) -> None:
         """A key as it is, for its hosts only."""
         asks, before = self._passphrase(key), await self._count()
-        # from its file, since a certificate may lie beside it; else never on a disk
-        where, content = (str(key.file), b"") if key.file is not None else ("-", key.content)
+        file = self._beside_its_certificate(key)
+        # ssh-add refuses a file that others can read, as Docker's secrets are; what it is handed it just takes
+        where, content = (str(file), b"") if file is not None else ("-", key.content)
         said = await spoken(
             f"loading the key of credential {key.name!r}", [*self._ssh_add(key.hosts), where], self._agent | asks,
             must=False, stdin=content,
         )  # fmt: skip
         if await self._count() <= before:
             raise self._not_loaded(key, said)
-        if key.file is not None and Path(f"{key.file}-cert.pub").exists():
-            await self._keep_certificate_only(key.file)
+        if file is not None:
+            await self._keep_certificate_only(file)
+
+    def _beside_its_certificate(self, key: SshKey) -> Path | None:
+        """The key as a file with its certificate beside it, which is where ssh-add looks; None: it has none."""
+        if key.file is None or not Path(f"{key.file}-cert.pub").exists():
+            return None
+        file = self._desk / "own"
+        for end in ("", ".pub", "-cert.pub"):
+            Path(f"{file}{end}").unlink(missing_ok=True)
+            source = Path(f"{key.file}{end}")
+            if not end or source.exists():
+                Path(f"{file}{end}").write_bytes(source.read_bytes() if end else key.content)
+                Path(f"{file}{end}").chmod(0o600)
+        return file
 
     async def sign(self, ca: SshKey, targets: Sequence[str]) -> None:
         """A fresh key with a certificate for the targets, and one that only passes on for the jump hosts."""

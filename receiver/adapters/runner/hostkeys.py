@@ -1,7 +1,8 @@
 """Host keys: what is known of a host, what it shows now, and what may be believed (rule S7).
 
 Decides that a key belongs to one host: two hosts with one key could stand in for each other. Refuses to believe a key
-in the place of a known one unless told to, and a host that shows another fingerprint than was expected.
+in the place of a known one or of another kind than it unless told to, a key that is marked `@revoked`, and a host that
+shows another fingerprint than was expected.
 """
 
 from __future__ import annotations
@@ -45,10 +46,26 @@ async def known(host: Hop | JobHost, known_hosts: Path) -> list[HostKey]:
     """The keys that are believed of a host; hashed names are found, too."""
     if not known_hosts.exists():
         return []
+    found = await _lines(host, known_hosts)
+    gone = _revoked(found)
+    keys = [HostKey(*words[1:3]) for words in found if len(words) >= 3 and not words[0].startswith("@")]
+    return [key for key in keys if key not in gone]
+
+
+async def revoked(host: Hop | JobHost, known_hosts: Path) -> set[HostKey]:
+    """The keys that a line with `@revoked` says are not to be believed of a host, whoever shows them."""
+    return _revoked(await _lines(host, known_hosts)) if known_hosts.exists() else set()
+
+
+async def _lines(host: Hop | JobHost, known_hosts: Path) -> list[list[str]]:
+    """The lines about a host, as words."""
     doing = f"looking up the host key of {name_of(host)}"
     said = await spoken(doing, ["ssh-keygen", "-F", name_of(host), "-f", str(known_hosts)], must=False)
-    found = [line.split() for line in said.splitlines() if line and not line.startswith(("#", "@"))]
-    return [HostKey(words[1], words[2]) for words in found if len(words) >= 3]
+    return [line.split() for line in said.splitlines() if line and not line.startswith("#")]
+
+
+def _revoked(lines: Iterable[list[str]]) -> set[HostKey]:
+    return {HostKey(*words[2:4]) for words in lines if len(words) >= 4 and words[0] == "@revoked"}
 
 
 async def lines_of(hosts: Iterable[Hop | JobHost], known_hosts: Path) -> str:
@@ -56,6 +73,9 @@ async def lines_of(hosts: Iterable[Hop | JobHost], known_hosts: Path) -> str:
     owners: dict[HostKey, Hop | JobHost] = {}
     for host in hosts:
         found = await known(host, known_hosts)
+        gone = set() if found else await revoked(host, known_hosts)
+        if gone:
+            raise _is_revoked(f"connecting to {host.name}", min(gone))
         if not found:
             raise Refused(
                 f"connecting to {host.name}: the host key of {name_of(host)} is not known",
@@ -113,7 +133,10 @@ async def trust(
 ) -> list[HostKey]:
     """Believe these keys of this host. Gives what was believed before; the same again is harmless."""
     doing = f"trusting {host.name}"
-    before = await known(host, known_hosts)
+    before, gone = await known(host, known_hosts), await revoked(host, known_hosts)
+    bad = next((key for key in keys if key in gone), None)
+    if bad is not None:
+        raise _is_revoked(doing, bad)
     for other in others:
         if other.name != host.name and set(keys) & set(await known(other, known_hosts)):
             raise _shared(doing, other.name)
@@ -123,6 +146,13 @@ async def trust(
             f"{doing}: its {changed[0].kind} key was {changed[0].fingerprint} and is another now: "
             "it was made anew, or somebody else answers there",
             next_step=f"compare the fingerprint on the host itself, then: gitmedic hosts trust {host.name} --replace",
+        )
+    if before and not set(before) & set(keys) and not replace:
+        raise Conflict(
+            f"{doing}: it is known by its {before[0].kind} key {before[0].fingerprint}, and none of "
+            f"{', '.join(key.kind for key in keys)} is that one: somebody else may answer there",
+            next_step=f"trust it by all its keys, the known one among them; or, where that one is gone: "
+            f"gitmedic hosts trust {host.name} --replace",
         )
     if before and replace:
         await spoken(doing, ["ssh-keygen", "-q", "-R", name_of(host), "-f", str(known_hosts)])
@@ -184,6 +214,14 @@ def _append(known_hosts: Path, lines: str) -> None:
     except OSError as error:
         Path(name).unlink(missing_ok=True)
         raise Invalid(f"writing {known_hosts}: {error.strerror}", next_step="see who owns it") from None
+
+
+def _is_revoked(doing: str, key: HostKey) -> Refused:
+    return Refused(
+        f"{doing}: its {key.kind} key {key.fingerprint} is marked @revoked in known_hosts",
+        next_step="make the host another key, and trust that one: rm /etc/ssh/ssh_host_*; ssh-keygen -A",
+        reason="revoked_host_key",
+    )
 
 
 def _shared(doing: str, other: str) -> Refused:

@@ -100,7 +100,8 @@ def bwrap_argv(bwrap: str, cell: Cell, *, network: bool) -> list[str]:
         argv += ["--ro-bind", str(given), str(JOB / given.name)]
     argv += ["--ro-bind", str(cell.scratch / "passwd"), "/etc/passwd"]
     if cell.agent is not None:
-        argv += ["--bind", str(cell.agent), str(JOB / "agent")]
+        # read-only: it lies in memory, without a bound; its socket answers all the same
+        argv += ["--ro-bind", str(cell.agent), str(JOB / "agent")]
     for path in (*cell.writable, *cell.sockets):
         argv += ["--bind", path, path]
     return [*argv, "--remount-ro", "/", "--chdir", str(JOB), "--"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -34,7 +35,7 @@ async def test_a_scanned_key_is_what_the_host_has(tmp_path: Path, ssh_hosts: Sta
     keys = await hostkeys.scanned(hop(one))
     assert [key.fingerprint for key in keys] == [fingerprint_of(one)]
     assert hostkeys.matching(keys, fingerprint_of(one), "x") == keys
-    with pytest.raises(Refused, match=f"no key of it has the fingerprint.*{fingerprint_of(one)[7:20]}"):
+    with pytest.raises(Refused, match=f"no key of it has the fingerprint.*{re.escape(fingerprint_of(one)[7:20])}"):
         hostkeys.matching(keys, fingerprint_of(two), "trusting one")
     assert await hostkeys.trust(hop(one), keys, place, [hop(two)], replace=False) == []
     assert await hostkeys.trust(hop(one), keys, place, [hop(two)], replace=False) == keys
@@ -54,6 +55,43 @@ async def test_a_changed_key_is_refused_until_somebody_says_why(tmp_path: Path, 
     await hostkeys.trust(hop(one), keys, place, [], replace=True)
     assert await hostkeys.known(hop(one), place) == keys
     assert f"other.lan {two.host_key}\n" in place.read_text() and sorted(os.listdir(tmp_path)) == ["known_hosts"]
+
+
+async def test_a_key_of_another_kind_is_no_second_one(tmp_path: Path, ssh_hosts: Start) -> None:
+    one, place = ssh_hosts("one", ""), tmp_path / "known_hosts"
+    place.write_text(one.known_line + "\n")
+    (known,) = await hostkeys.scanned(hop(one))
+    assert known.kind == "ssh-ed25519"
+    rsa = made(tmp_path / "rsa", "rsa")
+    with pytest.raises(Conflict, match=r"known by its ssh-ed25519 key SHA256:.* none of ssh-rsa") as caught:
+        await hostkeys.trust(hop(one), [rsa], place, [], replace=False)
+    assert "--replace" in caught.value.next_step and place.read_text() == one.known_line + "\n"
+    await hostkeys.trust(hop(one), [known, rsa], place, [], replace=False)
+    assert await hostkeys.known(hop(one), place) == [known, rsa]
+
+
+@pytest.mark.parametrize("names", ["*", "[127.0.0.1]:{port}"])
+async def test_a_revoked_key_is_never_believed(tmp_path: Path, ssh_hosts: Start, names: str) -> None:
+    one, place = ssh_hosts("one", ""), tmp_path / "known_hosts"
+    keys, line = await hostkeys.scanned(hop(one)), f"@revoked {names.format(port=one.port)} {one.host_key}\n"
+    place.write_text(line)
+    for replace in (False, True):
+        with pytest.raises(Refused, match="is marked @revoked in known_hosts"):
+            await hostkeys.trust(hop(one), keys, place, [], replace=replace)
+    assert place.read_text() == line
+    place.write_text(f"{one.known_line}\n{line}")
+    assert await hostkeys.known(hop(one), place) == []
+    with pytest.raises(Refused, match=f"{re.escape(keys[0].fingerprint[7:20])}.* is marked @revoked"):
+        await hostkeys.lines_of([hop(one)], place)
+    other = made(tmp_path / "new")
+    await hostkeys.trust(hop(one), [other], place, [], replace=True)
+    assert await hostkeys.known(hop(one), place) == [other] and line in place.read_text()
+
+
+def made(file: Path, kind: str = "ed25519") -> hostkeys.HostKey:
+    """A key of nobody's."""
+    subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", "", "-f", str(file)], check=True)
+    return hostkeys.HostKey(*file.with_suffix(".pub").read_text().split()[:2])
 
 
 async def test_a_hashed_name_is_found(tmp_path: Path, ssh_hosts: Start) -> None:

@@ -283,3 +283,24 @@ async def test_a_reason_is_cut_without_its_secrets(tmp_path: Path) -> None:
     result = await bench.run(bench.job("proxmox", play=play.encode()))
     assert result.status == "failed" and result.why.startswith("here: Fail: xxx"), result
     assert "more characters]" in result.why and secret[:4] not in result.why and len(result.why) < 440
+
+
+async def test_a_run_writes_nothing_into_its_private_place(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    play = b"""
+- name: Use
+  hosts: targets
+  gather_facts: false
+  tasks:
+    - name: Write
+      ansible.builtin.command:
+        argv: [sh, -c, "cd {{ gm_secret_dir }}; touch new && echo wrote; touch ../new && echo wrote; rm -f proxmox"]
+      changed_when: false
+      failed_when: false
+      register: wrote
+    - name: Read
+      ansible.builtin.assert:
+        that: ["'wrote' not in wrote.stdout", "lookup('file', gm_secret_dir ~ '/proxmox') | length > 9"]
+"""
+    result = await bench.run(bench.job("proxmox", play=play))
+    assert result.status == "successful", result.why

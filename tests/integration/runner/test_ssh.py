@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from receiver.adapters.runner import origins
 from receiver.adapters.runner.ansible import AnsibleRunner
 from receiver.adapters.runner.settings import CredentialSettings, RunnerSettings
 from receiver.domain.run import Job, JobHost, RunEvent, RunResult
@@ -143,3 +144,25 @@ async def test_two_hosts_with_one_key_are_refused(tmp_path: Path, ssh_hosts: Sta
     known = [one.known_line, f"[127.0.0.1]:{two.port} {one.host_key}"]
     result, events = await run(tmp_path, key, known, job([one, two]))
     assert result.status == "failed" and "has the host key of one" in result.why and events == []
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("mode", [0o600, 0o444], ids=["private", "as Docker lays it"])
+@pytest.mark.parametrize("certified", [False, True], ids=["key", "certificate"])
+async def test_a_secret_of_docker_is_a_key_too(
+    tmp_path: Path, ssh_hosts: Start, monkeypatch: pytest.MonkeyPatch, mode: int, certified: bool
+) -> None:
+    monkeypatch.setattr(origins, "_PLACED", (str(tmp_path),))
+    key, ca = Key(tmp_path), Key(make(tmp_path / "ca"))
+    host = ssh_hosts("one", f"cert-authority {ca.public}" if certified else key.public)
+    if certified:
+        argv = ["ssh-keygen", "-q", "-s", str(ca.file), "-I", "t", "-n", host.user, str(key.file.with_suffix(".pub"))]
+        subprocess.run(argv, check=True)
+    key.file.chmod(mode)
+    result, _ = await run(tmp_path, key, [host.known_line], job([host]))
+    assert result.status == "successful", result.why
+
+
+def make(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
