@@ -68,5 +68,6 @@ async def _merged(office: Office, branch: str, head: str, message: str) -> str:
     for _ in range(_TRIES):
         merge, tip = await office.repo.prepare_merge(head, message)
         if await office.repo.land(merge, tip, branch, head):
+            await office.repo.retire(branch)
             return merge
     raise Unavailable(f"merging {branch}: the base moved each time")

@@ -84,7 +84,7 @@ def read_inventory(files: Mapping[str, bytes]) -> Inventory:
     raw = _Raw()
     for path in sorted(files):
         parts = PurePosixPath(path).parts
-        if parts[-1].startswith(".") or parts[-1].lower().startswith("readme"):
+        if not is_read(path):
             continue
         if PurePosixPath(path).suffix not in (".yml", ".yaml"):
             raise Invalid(
@@ -103,6 +103,12 @@ def read_inventory(files: Mapping[str, bytes]) -> Inventory:
     for name, host in hosts.items():
         _check_jump(host, hosts, f"{raw.hosts[name][0][1]}: host {name!r}")
     return Inventory(hosts=hosts)
+
+
+def is_read(path: str) -> bool:
+    """Whether a file below `inventory/` says anything; what people write for each other does not."""
+    name = PurePosixPath(path).name
+    return not name.startswith(".") and not name.lower().startswith("readme")
 
 
 def targets_digest(inventory: Inventory, names: Iterable[str]) -> str:

@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from receiver.domain.inventory import Inventory, read_inventory
+from receiver.domain.inventory import Inventory, is_read, read_inventory
 from receiver.errors import Conflict, Invalid, Refused
 
 #: what may be said of a new host here; all else is written in the work tree
-_SAID = frozenset({"address", "port", "user", "site", "jump", "match"})
+_SAID = {"address": str, "port": int, "user": str, "site": str, "jump": list, "match": list}
+_WORDS = {str: "text", int: "a whole number", list: "a list of texts"}
 
 
 class Change(NamedTuple):
@@ -30,9 +31,11 @@ def enlisted(inventory: Inventory, name: str, said: Mapping[str, Any]) -> Change
     """The file that adds this host. `said`: address, port, user, site, jump, match; nothing else is taken."""
     if name in inventory.hosts:
         raise Conflict(f"adding host {name!r:.80}: it is in the inventory already", next_step="gitmedic hosts list")
-    unknown = sorted(set(said) - _SAID)
+    unknown = sorted(set(said) - set(_SAID))
     if unknown:
         raise Invalid(f"adding host {name!r:.80}: {unknown[0]!r:.80} is not one of {', '.join(sorted(_SAID))}")
+    for key, value in said.items():
+        _check_kind(f"adding host {name!r:.80}", key, value)
     variables: dict[str, Any] = {"ansible_host": said.get("address") or name}
     variables |= {f"ansible_{key}": said[key] for key in ("port", "user") if said.get(key)}
     own: dict[str, Any] = {"site": said.get("site") or "home"}
@@ -43,6 +46,18 @@ def enlisted(inventory: Inventory, name: str, said: Mapping[str, Any]) -> Change
         *inventory.hosts[hop].jump]}} for hop in own.get("jump", ()) if hop in inventory.hosts}  # fmt: skip
     read_inventory({change.path: _yaml(hosts | jumps)})
     return change
+
+
+def _check_kind(doing: str, key: str, value: Any) -> None:
+    """What the other side says may be of any kind; None says nothing."""
+    kind = _SAID[key]
+    fits = isinstance(value, kind) and not isinstance(value, bool)
+    if kind is list and fits:
+        fits = all(isinstance(one, str) for one in value)
+    if value is not None and not fits:
+        raise Invalid(
+            f"{doing}: {key} is {value!r:.80}, and must be {_WORDS[kind]}", next_step="gitmedic hosts add --help"
+        )
 
 
 def _yaml(hosts: Mapping[str, Any]) -> bytes:
@@ -63,15 +78,16 @@ def struck(files: Mapping[str, bytes], name: str) -> Change:
             f"removing host {name!r}: {bearing[0]} is reached by way of it",
             next_step=f"change `jump` of {bearing[0]} first", reason="invalid",
         )  # fmt: skip
-    places = [path for path in sorted(files) if _spans(files[path], name)]
+    read = [path for path in sorted(files) if is_read(path)]
+    places = [path for path in read if _spans(files[path], name, path)]
     by_hand = Refused(
         f"removing host {name!r}: it stands in {' and '.join(places) or 'variables only'}",
         next_step="take it out by hand in the work tree", reason="by_hand",
     )  # fmt: skip
-    if len(places) != 1 or len(_spans(files[places[0]], name)) != 1:
+    if len(places) != 1 or len(_spans(files[places[0]], name, places[0])) != 1:
         raise by_hand
     path = places[0]
-    first, last = _spans(files[path], name)[0]
+    first, last = _spans(files[path], name, path)[0]
     lines = files[path].decode().splitlines(keepends=True)
     change = Change(path, "".join(lines[:first] + lines[last:]).encode())
     if path == f"inventory/hosts/{name}.yml":
@@ -102,7 +118,7 @@ def patch(files: Mapping[str, bytes], change: Change) -> str:
     return head + "".join(part if part.endswith("\n") else f"{part}\n\\ No newline at end of file\n" for part in body)
 
 
-def _spans(content: bytes, name: str) -> list[tuple[int, int]]:
+def _spans(content: bytes, name: str, path: str) -> list[tuple[int, int]]:
     """Lines [first, last) of each place where a group's `hosts` has this name."""
     found: list[tuple[int, int]] = []
 
@@ -117,7 +133,13 @@ def _spans(content: bytes, name: str) -> list[tuple[int, int]]:
             elif not is_hosts:
                 walk(value, key.value == "hosts")
 
-    walk(yaml.compose(content.decode(), Loader=yaml.SafeLoader), False)
+    try:
+        walk(yaml.compose(content.decode(), Loader=yaml.SafeLoader), False)
+    except (yaml.YAMLError, ValueError) as error:
+        raise Invalid(
+            f"its lines cannot be told apart: {' '.join(str(error).split())[:200]}", where=path,
+            next_step="take the host out by hand in the work tree",
+        ) from error  # fmt: skip
     return found
 
 

@@ -38,6 +38,8 @@ async def test_on_the_built_in_forge_it_waits_for_acceptance(ops: OpsRepository,
     enlisting = Enlisting(office(ops, Hosted("local")))
     made = await enlisting.add("web2", SAID, actor="os:ada")
     assert made["commit"] == await ops.tip() and "revision accept" in made["next_step"]
+    assert await ops.head(made["branch"]) is None  # what landed is in nobody's sight any more
+    assert person.say("ls-remote", "gitmedic", f"refs/gitmedic/closed/{made['branch']}")
     assert [host["name"] for host in await enlisting.listed()] == ["web1"]
     (pending,) = await ops.pending(await ops.adopted())
     assert pending.paths == ("inventory/hosts/web2.yml",)

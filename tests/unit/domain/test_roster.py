@@ -9,7 +9,7 @@ import pytest
 
 from receiver.domain.inventory import read_inventory
 from receiver.domain.roster import enlisted, patch, struck
-from receiver.errors import Conflict, GitmedicError
+from receiver.errors import Conflict, GitmedicError, Invalid
 
 FILES = {
     "inventory/hosts.yml": b"""# ours
@@ -65,6 +65,26 @@ def test_a_new_host_has_a_file_of_its_own():
 def test_a_host_that_the_inventory_would_not_take_is_refused(name, said, says):
     with pytest.raises(GitmedicError, match=says):
         enlisted(read_inventory(FILES), name, said)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "kind"),
+    [
+        ("address", 7, "text"), ("address", {"a": 1}, "text"), ("port", "22", "a whole number"),
+        ("port", True, "a whole number"), ("user", ["ops"], "text"), ("site", 1.5, "text"),
+        ("jump", "bastion", "a list of texts"), ("jump", 3, "a list of texts"), ("match", [1], "a list of texts"),
+    ],
+)  # fmt: skip
+def test_what_is_said_of_a_host_is_of_its_kind(key: str, value: object, kind: str):
+    with pytest.raises(Invalid, match=f"adding host 'new': {key} is .*, and must be {kind}") as caught:
+        enlisted(read_inventory(FILES), "new", {key: value})
+    assert caught.value.next_step
+    assert enlisted(read_inventory(FILES), "new", {key: None}).content
+
+
+def test_what_people_write_for_each_other_is_in_nobodys_way():
+    more = {"inventory/README.md": b"# Hosts\n\n- [ ] *nas*: `ask\tada`\n", "inventory/.notes": b"\xff"}
+    assert struck({**FILES, **more}, "nas") == struck(FILES, "nas")
 
 
 @pytest.mark.parametrize("name", ["web1", "nas", "tape", "solo"])
