@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from receiver.adapters.runner.keeper import landlock_version
+
 
 def required(program: str) -> str:
     """Where a program is; with CI=true a missing one fails, else the test is skipped."""
@@ -32,6 +34,15 @@ def collections() -> Path:
             pytest.fail(message)
         pytest.skip(message)
     return place
+
+
+def landlock() -> None:
+    """The kernel has Landlock; without it the test fails with CI=true, else it is skipped."""
+    if landlock_version() == 0:
+        message = "landlock is not in this kernel, or not turned on: docs/howto/isolation.md"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
 
 
 def free_port() -> int:

@@ -14,11 +14,10 @@ import pytest
 
 from receiver.adapters.runner import escape, ladder
 from receiver.adapters.runner.ansible import AnsibleRunner
-from receiver.adapters.runner.keeper import landlock_version
 from receiver.adapters.runner.settings import RunnerSettings
 from receiver.domain.run import Job, JobHost, RunEvent, Rung, RunResult
 from receiver.identity import new_id
-from tests.machine import required
+from tests.machine import landlock, required
 
 pytestmark = pytest.mark.anyio
 PLAY = """
@@ -104,9 +103,9 @@ def not_here() -> set[str]:
 
 
 def has(rung: Rung) -> None:
-    """Skips where the machine has no such rung; in CI bubblewrap is not missing."""
-    if rung == "landlock" and landlock_version() == 0:
-        pytest.skip("landlock is not in this kernel")
+    """Skips where the machine has no such rung; in CI none is missing."""
+    if rung == "landlock":
+        landlock()
     if rung in ("netns", "bwrap"):
         required("bwrap")
 

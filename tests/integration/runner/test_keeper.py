@@ -16,6 +16,7 @@ import pytest
 
 from receiver.adapters.runner import keeper
 from receiver.adapters.runner.sandbox import Cell, keeper_argv, landlock_paths
+from tests.machine import landlock
 
 PYTHON = [sys.executable, "-I", "-S", "-c"]
 #: another session, an empty environment, no parent
@@ -106,8 +107,7 @@ def test_the_exit_code_is_the_programs_and_what_fails_before_is_said(tmp_path: P
 
 
 def test_no_capability_is_left(tmp_path: Path) -> None:
-    if keeper.landlock_version() == 0:
-        pytest.skip("landlock is not in this kernel")
+    landlock()
     show = "print(open('/proc/self/status').read())"
     paths = {"/proc": "read", "/usr": "read"} | dict.fromkeys(landlock_paths(cell(tmp_path)), "read")
     spec = json.loads(keeper_argv(cell(tmp_path), landlock=True)[-1])

@@ -10,12 +10,11 @@ from typing import Any
 import pytest
 
 from receiver.adapters.runner.ansible import AnsibleRunner
-from receiver.adapters.runner.keeper import landlock_version
 from receiver.adapters.runner.limits import cause
 from receiver.adapters.runner.settings import RunnerSettings
 from receiver.domain.run import Job, JobHost, RunEvent, Rung, RunResult
 from receiver.identity import new_id
-from tests.machine import required
+from tests.machine import landlock, required
 
 pytestmark = pytest.mark.anyio
 PYTHON = '["{{ ansible_python_interpreter }}", -I, -S, -c, "{{ gm_code }}"]'
@@ -23,8 +22,8 @@ TASK = f"- name: Do it\n  ansible.builtin.command:\n    argv: {PYTHON}\n"
 
 
 def job(code: str, rung: Rung, task: str = TASK, **more: Any) -> Job:
-    if rung == "landlock" and landlock_version() == 0:
-        pytest.skip("landlock is not in this kernel")
+    if rung == "landlock":
+        landlock()
     if rung == "bwrap":
         required("bwrap")
     play = "- name: Test\n  hosts: targets\n  gather_facts: false\n  tasks:\n" + textwrap.indent(task, "    ")

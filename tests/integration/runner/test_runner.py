@@ -21,6 +21,7 @@ from receiver.adapters.runner.ansible import AnsibleRunner
 from receiver.adapters.runner.settings import RunnerSettings
 from receiver.domain.run import Job, JobHost, RunEvent, RunResult
 from receiver.identity import new_id
+from tests.machine import landlock
 
 ROOT = Path(__file__).parents[3]
 RUNGS = ("bwrap", "landlock", "none")
@@ -40,6 +41,8 @@ class Bench:
         self.stop = False
 
     def job(self, tasks: str, **more: Any) -> Job:
+        if more.get("isolation") == "landlock":
+            landlock()
         play = "- name: Test\n  hosts: targets\n  gather_facts: false\n  tasks:\n"
         host = JobHost(
             name="here",

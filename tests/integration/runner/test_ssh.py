@@ -15,6 +15,7 @@ from receiver.adapters.runner.settings import CredentialSettings, RunnerSettings
 from receiver.domain.run import Job, JobHost, RunEvent, RunResult
 from receiver.identity import new_id
 from tests.fix_sshd import SshHost
+from tests.machine import landlock
 
 PLAY = b"""
 - name: Reach
@@ -54,6 +55,8 @@ class Key:
 
 
 def job(hosts: Sequence[SshHost], params: dict[str, Any] | None = None, isolation: str = "bwrap") -> Job:
+    if isolation == "landlock":
+        landlock()
     targets = [
         JobHost(name=host.name, address="127.0.0.1", port=host.port, user=host.user, python="/usr/bin/python3",
                 variables={"config": "/job/ssh_config"})

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from receiver.adapters.runner.ansible import AnsibleRunner
-from receiver.adapters.runner.ladder import landlock_version
 from receiver.adapters.runner.settings import CredentialSettings, RunnerSettings
 from receiver.domain.run import Hop, Job, JobHost, RunEvent, RunResult
 from receiver.identity import new_id
 from tests.fix_sshd import SshHost
+from tests.machine import landlock
 
 pytestmark = pytest.mark.anyio
 Start = Callable[[str, str], SshHost]
@@ -122,8 +122,8 @@ def ways(tmp_path: Path) -> Ways:
 async def test_a_key_goes_by_the_jump_host_and_nowhere_else(
     ways: Ways, tmp_path: Path, ssh_hosts: Start, isolation: str
 ) -> None:
-    if isolation == "landlock" and not landlock_version():
-        pytest.skip("landlock is not in this kernel")
+    if isolation == "landlock":
+        landlock()
     public = key_pair(tmp_path / "id")
     bastion, inner, other = (ssh_hosts(name, public) for name in ("bastion", "inner", "other"))
     tries = [
