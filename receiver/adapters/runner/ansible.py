@@ -12,8 +12,8 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,17 +23,26 @@ import receiver
 from receiver.adapters.runner import agent, certificates, ladder, remains, told
 from receiver.adapters.runner.collections import installed_in, provide
 from receiver.adapters.runner.credentials import Revealed, revealed, way
-from receiver.adapters.runner.gate import agent_door, network_gate
+from receiver.adapters.runner.doors import first_hops, open_doors
 from receiver.adapters.runner.groups import Groups, open_groups
 from receiver.adapters.runner.kin import MARK, sweep
 from receiver.adapters.runner.limits import exceeded, folder_bytes
-from receiver.adapters.runner.place import NAME, lay_out, private_place
+from receiver.adapters.runner.place import NAME, private_place
 from receiver.adapters.runner.redaction import Redactor
-from receiver.adapters.runner.sandbox import Cell, LandlockKind, command, give_to, seen_at, texts, write_passwd
+from receiver.adapters.runner.sandbox import (
+    BY_BWRAP,
+    Cell,
+    LandlockKind,
+    command,
+    give_to,
+    seen_at,
+    texts,
+    write_passwd,
+)
 from receiver.adapters.runner.settings import CredentialSettings, RunnerSettings
 from receiver.adapters.runner.words import explained, with_next_step
 from receiver.domain.lint import check_run_names
-from receiver.domain.run import Hop, Job, JobHost, Rung, RunResult
+from receiver.domain.run import Job, Rung, RunResult
 from receiver.errors import GitmedicError, Refused
 
 log = structlog.get_logger()
@@ -45,7 +54,6 @@ _LOOK_SECONDS = 0.5
 _END_SECONDS = 3
 #: what bounded places beside the run's own directory may hold, and some room, before the kernel ends a process of it
 _ASIDE_MB = 192
-_BY_BWRAP = ("netns", "bwrap")
 _ENVIRONMENT = {
     "PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1",
     "PYTHONNOUSERSITE": "1", "PYTHONSAFEPATH": "1",
@@ -143,7 +151,7 @@ class AnsibleRunner:
                         await agent.load(
                             scratch, place, inside, job, hosts, found.keys, self._known_hosts, sees_own=sees_own
                         )
-                    shown = await opened.enter_async_context(_doors(job, cell, place))
+                    shown = await opened.enter_async_context(open_doors(job, cell, place))
                     process = await self._begin(job, shown, mark)
                 return await self._child(_Run(job, scratch, mark, groups, found), process, record, cancelled, began)
         except GitmedicError as error:
@@ -196,7 +204,7 @@ class AnsibleRunner:
             *shut_in, sys.executable, "-c", _START, receiver.__path__[0],
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
             cwd=cell.scratch, start_new_session=True, limit=told.LINE_BYTES,
-            env=_ENVIRONMENT | ({MARK: mark} if job.isolation in _BY_BWRAP else {}),  # the keeper has no mark
+            env=_ENVIRONMENT | ({MARK: mark} if job.isolation in BY_BWRAP else {}),  # the keeper has no mark
         )  # fmt: skip
 
     async def _kind(self, job: Job) -> LandlockKind:
@@ -234,38 +242,14 @@ def _cell(job: Job, scratch: Path, kind: LandlockKind, mark: str, groups: Groups
         scratch=scratch,
         writable=writable,
         sockets=sockets,
-        ports=None if local else tuple(sorted({port for _, port in _first_hops(job)})),
+        ports=None if local else tuple(sorted({port for _, port in first_hops(job)})),
         scratch_mb=job.scratch_mb,
         processes=job.processes,
         kind=kind,
         uid=None if is_own else ladder.uid_for(kind),
-        environment={} if job.isolation in _BY_BWRAP else {MARK: mark},
+        environment={} if job.isolation in BY_BWRAP else {MARK: mark},
         cgroups=groups.doors,
     )
-
-
-def _first_hops(job: Job) -> set[tuple[str, int]]:
-    """Where connections begin: at a target itself, or at the first host on the way to it."""
-    firsts: list[Hop | JobHost] = [host.jump[0] if host.jump else host for host in job.hosts]
-    return {(first.address, first.port) for first in firsts}
-
-
-@contextlib.asynccontextmanager
-async def _doors(job: Job, cell: Cell, place: Path | None) -> AsyncIterator[Cell]:
-    """The cell with what leads out of it: its private place, and the gate where there is no network."""
-    if place is None:
-        yield cell
-    elif job.isolation == "netns":
-        async with network_gate(cell.scratch, seen_at("netns", cell), frozenset(_first_hops(job))):
-            yield replace(cell, agent=place)
-    elif cell.kind != "same":
-        async with agent_door(cell.scratch, place, cell.uid):
-            lay_out(place, cell.scratch / NAME)  # for another uid: it is given them with the rest of its directory
-            yield cell
-    else:
-        if job.isolation not in _BY_BWRAP:
-            (cell.scratch / NAME).symlink_to(place)
-        yield replace(cell, agent=place)
 
 
 async def _watch(run: _Run, root: int, seen: told.Seen, cancelled: Asked) -> None:

@@ -52,13 +52,13 @@ async def network_gate(scratch: Path, seen_as: Path, allowed: frozenset[tuple[st
 
 
 @asynccontextmanager
-async def agent_door(scratch: Path, agent: Path, uid: int | None) -> AsyncIterator[None]:
-    """The run's agent for a run of another uid: an agent speaks to its own only."""
+async def agent_door(folder: Path, agent: Path, uid: int | None) -> AsyncIterator[None]:
+    """The run's agent once more in `folder`, for a run of another uid: an agent speaks to its own only."""
 
     async def lead(_asked: asyncio.StreamReader) -> Pair:
         return await asyncio.open_unix_connection(str(agent / "sock"))
 
-    async with _door(scratch / "agent", lead, answers=False, uid=uid):
+    async with _door(folder, lead, answers=False, uid=uid):
         yield
 
 

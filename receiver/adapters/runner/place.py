@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 #: its name in the run's directory
 NAME = "agent"
 SOCKET, SECRETS, BECOME, VAULT = "sock", "secrets", "become", "vault"
+#: in the place: all of it once more, for a run that is another user
+SHOWN = "shown"
 _MEMORY = Path("/dev/shm")  # noqa: S108 - a directory of our own is made in it
 _TMPFS = "tmpfs"
 #: ends by itself when its standard input does, which is when the executor closes it or is no more
@@ -85,12 +87,13 @@ def seen_environment(base: Path) -> dict[str, str]:
 
 def lay_out(own: Path, folder: Path) -> None:
     """The secrets once more, for a run that is somebody else: who it is will own them."""
-    for source in sorted(own.rglob("*")):
-        target = folder / source.relative_to(own)
-        if source.is_dir():
-            target.mkdir(mode=0o700)
-        elif source.is_file():
-            _write(target, source.read_bytes())
+    for name in (SECRETS, VAULT, BECOME):
+        for source in sorted([own / name, *(own / name).glob("*")]):
+            target = folder / source.relative_to(own)
+            if source.is_dir():
+                target.mkdir(mode=0o700)
+            elif source.is_file():
+                _write(target, source.read_bytes())
 
 
 def _lay(own: Path, revealed: Revealed) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import receiver
+from receiver.adapters.runner.place import NAME
 from receiver.domain.run import Rung
 
 #: read-only, where they exist: name resolution, certificates, the linker, time zones
@@ -30,6 +31,8 @@ _DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts")
 #: what says nothing about other processes
 _PROC = ("cpuinfo", "meminfo", "stat", "loadavg", "uptime", "version", "filesystems", "sys")
 JOB = Path("/job")
+#: the rungs that bubblewrap makes
+BY_BWRAP: tuple[Rung, ...] = ("netns", "bwrap")
 #: where the run's directory lies under the rung `landlock` with mounts of its own
 APART_JOB = Path("/run/job")
 #: what /tmp and /dev/shm may hold, each
@@ -59,7 +62,7 @@ class Cell:
 
 def command(rung: Rung, cell: Cell, bwrap: str) -> list[str]:
     """The command line up to the program that is shut in."""
-    if rung in ("netns", "bwrap"):
+    if rung in BY_BWRAP:
         join = [part for group in cell.cgroups for part in ("-c", str(group))]
         joined = ["/bin/sh", "-c", _JOIN, "sh", *map(str, cell.cgroups), "--"] if join else []
         return [*joined, *bwrap_argv(bwrap, cell, network=rung == "bwrap")]
@@ -72,7 +75,7 @@ _JOIN = 'while [ "$1" != -- ]; do echo 0 > "$1" || exit 125; shift; done; shift;
 
 def seen_at(rung: Rung, cell: Cell) -> Path:
     """Where the run sees its own directory."""
-    if rung in ("netns", "bwrap"):
+    if rung in BY_BWRAP:
         return JOB
     return APART_JOB if rung == "landlock" and cell.kind == "apart" else cell.scratch
 
@@ -117,13 +120,15 @@ def keeper_argv(cell: Cell, *, landlock: bool) -> list[str]:
     job = seen_at("landlock" if landlock else "none", cell)
     shown = [(place, str(place)) for place in program_places()] if is_apart else []
     shown += [(Path(path), path) for path in (*cell.writable, *cell.sockets)] if is_apart else []
+    shown += [(cell.scratch, str(job))] if is_apart else []
+    shown += [(cell.agent, str(job / NAME))] if is_apart and cell.agent is not None else []
     spec: dict[str, Any] = {
         "parent": os.getpid(),
         "environment": cell.environment,
         "cgroups": [str(group) for group in cell.cgroups],
         "namespaces": is_apart,
         "job": str(job),
-        "shown": [(str(source), target) for source, target in [*shown, (cell.scratch, str(job))]] if is_apart else [],
+        "shown": [(str(source), target) for source, target in shown],
         "covered": covered(cell) if is_apart else [],
         "tmp_mb": _TMP_MB,
         "uid": cell.uid if landlock else None,

@@ -87,7 +87,7 @@ async def test_a_host_that_never_answers_is_no_open_way(tmp_path: Path, monkeypa
 async def test_the_agents_door_carries_what_is_said(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     agent = await asyncio.start_unix_server(echo, str(tmp_path / "there" / "sock"))
-    async with agent_door(tmp_path, tmp_path / "there", None):
+    async with agent_door(tmp_path / "agent", tmp_path / "there", None):
         assert (tmp_path / "agent").stat().st_mode & 0o777 == 0o700
         reader, writer = await asyncio.open_unix_connection(str(tmp_path / "agent" / "sock"))
         writer.write(b"who is there")

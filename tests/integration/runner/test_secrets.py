@@ -15,6 +15,7 @@ from psycopg.sql import SQL, Identifier
 from psycopg_pool import AsyncConnectionPool
 
 from receiver.adapters.runner.ansible import AnsibleRunner
+from receiver.adapters.runner.sandbox import APART_JOB
 from receiver.adapters.runner.settings import CredentialSettings, RunnerSettings
 from receiver.adapters.store.desk import PostgresDesk
 from receiver.adapters.store.runs import PostgresRuns
@@ -24,6 +25,7 @@ from receiver.domain.plan import Plan
 from receiver.domain.run import Job, JobHost, RunEvent, RunResult
 from receiver.identity import new_id
 from receiver.ports import Event
+from tests.machine import landlock
 
 pytestmark = pytest.mark.anyio
 CANARIES = {"proxmox": "canary-token-9f3e", "gear": "canary-password-77aa", "sudo": "canary-become-51cc",
@@ -137,17 +139,39 @@ def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path)
 
 
-@pytest.mark.parametrize("isolation", ["bwrap", "none"])
+@pytest.mark.parametrize("isolation", ["bwrap", "landlock", "none"])
 async def test_a_canary_of_each_kind_is_found_nowhere(bench: Bench, isolation: str) -> None:
-    under_way = asyncio.create_task(bench.run(bench.job("proxmox", "gear", "sudo", "box", isolation=isolation)))
+    if isolation == "landlock":
+        landlock()
+    await nothing_says_it(bench, bench.job("proxmox", "gear", "sudo", "box", isolation=isolation), bench.open)
+
+
+async def test_a_run_of_another_uid_says_none_and_has_none_on_a_disk(bench: Bench) -> None:
+    landlock()
+    if os.geteuid():
+        pytest.skip("only root gives a run a uid of its own")
+    inside = APART_JOB / "home"  # nothing of the machine is declared, so it works in its own directory
+    host = JobHost(name="here", connection="local")
+    job = bench.job(
+        "proxmox", "gear", "sudo", "box", isolation="landlock", hosts=(host,), params={"place": str(inside)}
+    )
+    await nothing_says_it(bench, job, None)
+
+
+async def nothing_says_it(bench: Bench, job: Job, place: Path | None) -> None:
+    """A whole run, looked at in the middle; `place` is where it works, None: in its own directory."""
+    under_way = asyncio.create_task(bench.run(job))
     async with asyncio.timeout(80):
         while not under_way.done() and not any(event.task == "Wait until it was looked at" for event in bench.events):
             await asyncio.sleep(0.05)
+    works_in = place or next((bench.data / "scratch").glob("run-*/home"))
+    proofs = {name: (works_in / name).read_text() for name in ("proxmox", "gear")}
+    for name in ("proxmox", "gear", "shown"):
+        (works_in / name).unlink()
     seen_outside, scratch = processes(), everything_below(bench.data / "scratch")
-    (bench.open / "looked").touch()
+    (works_in / "looked").touch(mode=0o644)
     result = await under_way
-    assert (bench.open / "proxmox").read_text() == CANARIES["proxmox"], result
-    assert (bench.open / "gear").read_text() == CANARIES["gear"]
+    assert proofs == {name: CANARIES[name] for name in proofs}, result
     kept = result.model_dump_json() + "".join(event.model_dump_json() for event in bench.events)
     assert "rc=1 it was (secret)" in result.why and "-r--------" in kept and "+x (secret)" in kept
     for name, canary in CANARIES.items():
