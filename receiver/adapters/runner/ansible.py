@@ -12,7 +12,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Container, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -100,17 +100,18 @@ class AnsibleRunner:
 
     def clear(self) -> None:
         """End and remove what executors that were killed have left."""
-        left = [name for root in self._roots() for name in remains.clear(root)]
+        left = [name for root, uids in self._roots() for name in remains.clear(root, uids=uids)]
         if left:
             log.warning("run.cleared", directories=left)
 
     async def is_over(self, run: str) -> bool:
         """By the directory that whoever is at work on it holds."""
-        over = [await asyncio.to_thread(remains.is_over, root, run) for root in self._roots()]
+        over = [await asyncio.to_thread(remains.is_over, root, run, uids) for root, uids in self._roots()]
         return all(over)
 
-    def _roots(self) -> set[Path]:
-        return {ladder.scratch_root(kind, self._scratch) for kind in ladder.kinds()} | {self._scratch}
+    def _roots(self) -> list[tuple[Path, Container[int]]]:
+        """Where runs have their directories, and the uids beside our own that they may have there."""
+        return [(ladder.scratch_root(kind, self._scratch), ladder.uids_of(kind)) for kind in ("same", *ladder.kinds())]
 
     async def isolation(self) -> Rung:
         """The strongest rung that works, probed once."""

@@ -17,7 +17,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -95,17 +95,21 @@ def kinds() -> tuple[LandlockKind, ...]:
 
 def uid_for(kind: LandlockKind) -> int | None:
     """A uid of a run's own: one without an account and without a process, where it can be had."""
-    if kind == "nobody":
-        return pwd.getpwnam("nobody").pw_uid
-    if kind == "same":
-        return None
+    if kind != "apart":
+        return next(iter(uids_of(kind)), None)
     taken = {entry.pw_uid for entry in pwd.getpwall()}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
                 taken.add(entry.stat().st_uid)
-    free = [uid for uid in range(_FIRST_UID, _LAST_UID) if uid not in taken]
-    return secrets.choice(free)
+    return secrets.choice([uid for uid in uids_of(kind) if uid not in taken])
+
+
+def uids_of(kind: LandlockKind) -> Sequence[int]:
+    """Every uid that a run of this kind may have, beside our own."""
+    if kind == "nobody":
+        return (pwd.getpwnam("nobody").pw_uid,)
+    return range(_FIRST_UID, _LAST_UID) if kind == "apart" else ()
 
 
 def probe(rung: Rung, kind: LandlockKind, bwrap: str, scratch: Path) -> tuple[tuple[str, ...], str]:

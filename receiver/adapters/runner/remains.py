@@ -15,7 +15,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -61,22 +61,26 @@ def end_run(mark: str) -> None:
     groups_of(mark).end()
 
 
-def clear(root: Path, end: Callable[[str], None] = end_run) -> list[str]:
-    """Remove what nobody holds, after `end` was told the mark of each run; gives the names."""
+def clear(root: Path, end: Callable[[str], None] = end_run, uids: Container[int] = ()) -> list[str]:
+    """Remove what nobody holds, after `end` was told the mark of each run; gives the names.
+
+    `uids` are those that a run may have beside our own: its directory is its.
+    """
     gone = []
     for place in sorted(root.glob("*")) if root.is_dir() else ():
         with contextlib.suppress(OSError):
-            if _is_ours(place):
+            if _is_ours(place, uids):
                 _remove(place, end)
                 gone.append(place.name)
     return gone
 
 
-def is_over(root: Path, run: str, end: Callable[[str], None] = end_run) -> bool:
+def is_over(root: Path, run: str, uids: Container[int] = ()) -> bool:
     """Whether nobody holds a directory of this run any more; what one that died left of it is ended and removed."""
     for place in root.glob(f"{_RUN}{_named(run)}*") if root.is_dir() else ():
         try:
-            _remove(place, end)
+            if _is_ours(place, uids):
+                _remove(place, end_run)
         except FileNotFoundError:
             continue  # its holder has just ended it
         except OSError:
@@ -95,14 +99,13 @@ def _remove(place: Path, end: Callable[[str], None]) -> None:
         os.close(lock)
 
 
-def _is_ours(place: Path) -> bool:
-    """By its name and its owner: the folder may be everybody's. As root a run may have had a user of its own."""
+def _is_ours(place: Path, uids: Container[int]) -> bool:
+    """By its name and its owner: the folder may be everybody's."""
     found = place.lstat()
-    if found.st_uid != os.geteuid() and os.geteuid() != 0:
-        return False
     if place.name.startswith(_BRIEF):
         return found.st_uid == os.geteuid() and time.time() - found.st_mtime > _BRIEF_SECONDS
-    return _MARKED.fullmatch(place.name) is not None
+    is_of_a_run = found.st_uid == os.geteuid() or found.st_uid in uids
+    return is_of_a_run and _MARKED.fullmatch(place.name) is not None
 
 
 def _lock(place: Path, how: int) -> int:

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import pytest
 
+from receiver.adapters.runner import ladder
 from receiver.adapters.runner.ansible import AnsibleRunner
 from receiver.adapters.runner.kin import MARK
 from receiver.adapters.runner.remains import clear, fresh, mark_of
@@ -78,3 +79,15 @@ def test_only_what_is_of_a_run_and_old_is_removed(tmp_path: Path) -> None:
     left = {one.name for one in tmp_path.iterdir() if not one.is_symlink()}
     assert left == {"else", "run-else", "new-1", "probe-1"}
     assert clear(tmp_path / "never", told.append) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives a directory to another user")
+def test_what_another_user_put_there_stays(tmp_path: Path) -> None:
+    ours, theirs = (tmp_path / f"run-{uuid4().hex}" for _ in range(2))
+    for place, uid in ((ours, 61200), (theirs, 1000)):
+        place.mkdir()
+        os.chown(place, uid, uid)
+    told: list[str] = []
+    assert clear(tmp_path, told.append, ladder.uids_of("apart")) == [ours.name]
+    assert theirs.is_dir() and told == [ours.name.removeprefix("run-")]
+    assert clear(tmp_path, told.append) == [] and ladder.uids_of("same") == ()

@@ -212,6 +212,8 @@ async def test_200_runs_on_20_hosts(
         if set(given.names[first]) & set(given.names[second]) and given.began[second] < given.began[first]
     ]
     assert overtaken == []
-    print(f"\n{RUNS} runs on {HOSTS} hosts: {took:.1f} s, {took / best:.2f} of the ideal {best:.1f} s, {len(tries)} tries")
+    print(
+        f"\n{RUNS} runs on {HOSTS} hosts: {took:.1f} s, {took / best:.2f} of the ideal {best:.1f} s, {len(tries)} tries"
+    )
     # how long it took beside the ideal is for a quiet machine to say (docs/speed.md); that nobody comes in vain is not
     assert len(tries) < 4 * RUNS, "whoever waits is woken when it can go"
