@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 TOOLS = ROOT / ".tools"
+#: a minute on a small machine; a slower one goes on without
+COMPILE_SECONDS = 600.0
 #: where a machine's own programs are looked for: never below .tools, whatever PATH says
 SYSTEM = ":".join((os.defpath, "/usr/local/bin", "/usr/sbin", "/sbin"))
 #: program → Debian package, and where the program lies in it
@@ -106,7 +109,16 @@ def compile_bytecode(folders: list[Path]) -> None:
     """Of what has none yet, or an old one."""
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
     compiled = [str(VENV / "bin/python"), "-m", "compileall", "-q", "-j", "0", *map(str, folders)]
-    subprocess.run(compiled, check=False, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    quiet = subprocess.DEVNULL
+    process = subprocess.Popen(compiled, env=environment, stdout=quiet, stderr=quiet, start_new_session=True)
+    try:
+        process.wait(COMPILE_SECONDS)
+    except subprocess.TimeoutExpired:
+        say(f"compiling took longer than {COMPILE_SECONDS:.0f} s and was left; runs begin slower until it is done")
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)  # and those that it started: one for each processor
+            process.wait()
 
 
 def make_venv() -> None:

@@ -12,6 +12,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import structlog
+
+log = structlog.get_logger()
+
 #: what a run loads that the executor itself does not, each with a module that shows whether it was compiled
 _LOADED = {
     "ansible": "cli/playbook.py",
@@ -35,13 +39,19 @@ def missing() -> list[Path]:
     return found
 
 
-def compile_missing() -> list[Path]:
-    """Compile it, as the least of all that runs here, and say where; blocking, half a minute at most."""
+def compile_missing(seconds: float = 300.0) -> list[Path]:
+    """Compile it, as the least of all that runs here, and say where; blocking, for so long at most.
+
+    What was not compiled by then is left to the next start, which finds the rest done.
+    """
     folders = [] if sys.dont_write_bytecode else missing()
     if folders:
-        subprocess.run(
-            ["nice", "-n", "19", sys.executable, "-m", "compileall", "-q", *map(str, folders)],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False,
-            env={"PATH": os.defpath},
-        )  # fmt: skip
+        try:
+            subprocess.run(
+                ["nice", "-n", "19", sys.executable, "-m", "compileall", "-q", *map(str, folders)],
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False,
+                env={"PATH": os.defpath}, timeout=seconds,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            log.warning("bytecode.unfinished", seconds=seconds)
     return folders
