@@ -11,6 +11,10 @@ from pathlib import Path
 
 from receiver.errors import Refused
 
+#: where a Python that was built elsewhere does not look: Debian and Alpine, Fedora, openSUSE
+_BUNDLES = (
+    "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/var/lib/ca-certificates/ca-bundle.pem",
+)  # fmt: skip
 #: its name in the run's directory, and in the data directory
 FILE = "ca.pem"
 
@@ -27,8 +31,21 @@ def provide_authorities(configured: Path | None, data_dir: Path, scratch: Path) 
             f"reading the certificates that runs believe, {own}: {error.strerror}",
             next_step="see [runner] ca_file in gitmedic.toml", reason="ca_file",
         ) from error  # fmt: skip
-    system = ssl.get_default_verify_paths().cafile
-    (scratch / FILE).write_bytes((Path(system).read_bytes() + b"\n" if system else b"") + content)
+    (scratch / FILE).write_bytes(b"\n".join([*_of_the_system(), content]))
+
+
+def _of_the_system() -> list[bytes]:
+    """What this machine believes: OpenSSL's own file, that of a distribution, or a folder with one file for each.
+
+    None where the machine has none: then a run believes the operator's alone.
+    """
+    paths = ssl.get_default_verify_paths()
+    for bundle in (paths.cafile, *_BUNDLES):
+        if bundle is not None and Path(bundle).is_file():
+            return [Path(bundle).read_bytes()]
+    folder = Path(paths.capath or "/nonexistent")
+    files = {file.resolve() for file in folder.glob("*.[0-9]") if file.is_file()}
+    return [file.read_bytes() for file in sorted(files)]
 
 
 def seen_authorities(base: Path) -> dict[str, str]:
