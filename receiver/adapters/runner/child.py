@@ -43,7 +43,7 @@ def main() -> None:
     set_own(job)
     base = Path.cwd()
     result = run(job, base, out)
-    out.write(json.dumps({"result": result.model_dump(mode="json")}) + "\n")
+    _say(out, {"result": result.model_dump(mode="json")})
     out.flush()
     os._exit(0)  # no thread of ansible-runner may keep the process
 
@@ -56,7 +56,7 @@ def run(job: Job, base: Path, out: TextIO) -> RunResult:
     began = datetime.now(UTC)
     reader = Reader(check=job.mode == "check")
     handler = _writer(reader, out)
-    full = Fullness(job, base, lambda key: print(json.dumps({"limit": key}), file=out))
+    full = Fullness(job, base, lambda key: _say(out, {"limit": key}))
     try:
         home = materialise(job, base)
         done = ansible_runner.run(
@@ -255,10 +255,15 @@ def _writer(reader: Reader, out: TextIO) -> Any:
             print(f"event not understood: {error!r}", file=sys.stderr)
             line = None
         if line is not None:
-            out.write(json.dumps({"event": line.model_dump(mode="json")}) + "\n")
+            _say(out, {"event": line.model_dump(mode="json")})
         return False
 
     return write
+
+
+def _say(out: TextIO, line: dict[str, Any]) -> None:
+    """In one write: several threads speak, and half a line of one would spoil that of another."""
+    out.write(json.dumps(line) + "\n")
 
 
 def _write(file: Path, content: dict[str, Any]) -> None:
