@@ -12,18 +12,25 @@ import contextlib
 import os
 import shutil
 import signal
+import ssl
 import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import httpx
+import structlog
 
 from receiver.adapters.runner.settings import CredentialSettings, OpenBaoSettings, SopsSettings
 from receiver.errors import Refused, Unavailable
 
 MOST_BYTES = 64 << 10
 SECONDS = 20.0
+log = structlog.get_logger()
+#: how long to wait before a store that did not answer is asked again
+AGAIN_SECONDS = (1.0, 3.0)
+#: one answer of a store; together with the waits a run begins half a minute later at most
+_ANSWER_SECONDS = 10.0
 #: systemd and Docker put secrets here, readable as they see fit
 _PLACED = ("/run/secrets", "/run/credentials")
 _PASSED_ON = ("PATH", "HOME", "LANG", "USER")
@@ -39,7 +46,25 @@ async def read(name: str, credential: CredentialSettings) -> bytes:
     if credential.sops is not None:
         return await _by_sops(credential.sops, doing)
     assert credential.openbao is not None, "the settings name one origin"  # noqa: S101
-    return await _by_openbao(credential.openbao, doing)
+    return await _asked_again(credential.openbao, doing)
+
+
+async def _asked_again(wanted: OpenBaoSettings, doing: str) -> bytes:
+    """A store that is just being restarted or unsealed answers a little later; nothing of the run has begun."""
+    for pause in AGAIN_SECONDS:
+        try:
+            return await _by_openbao(wanted, doing)
+        except Unavailable as error:
+            log.warning("credential.asked_again", error=error.message, in_seconds=pause)
+        await asyncio.sleep(pause)
+    try:
+        return await _by_openbao(wanted, doing)
+    except Unavailable as error:
+        raise Refused(
+            f"{error.message}; it was asked {len(AGAIN_SECONDS) + 1} times, and nothing was started",
+            next_step=f"see that {wanted.address} runs and is unsealed, then run it again",
+            reason="credential",
+        ) from None
 
 
 async def passphrase(name: str, credential: CredentialSettings) -> bytes | None:
@@ -130,14 +155,12 @@ async def _by_openbao(wanted: OpenBaoSettings, doing: str) -> bytes:
     headers = {"X-Vault-Token": token, "X-Vault-Request": "true"}
     if wanted.namespace:
         headers["X-Vault-Namespace"] = wanted.namespace
-    verify: Any = True
+    options: dict[str, Any] = {"timeout": _ANSWER_SECONDS, "follow_redirects": False, "trust_env": False}
     if wanted.ca_file is not None:
-        import ssl  # noqa: PLC0415 - only where a CA of one's own is configured
-
-        verify = ssl.create_default_context(cafile=str(wanted.ca_file))
+        options["verify"] = _trusting(wanted.ca_file, doing)
     where = f"{wanted.address}/v1/{wanted.mount}/data/{wanted.path}"
     try:
-        async with httpx.AsyncClient(verify=verify, timeout=SECONDS, follow_redirects=False, trust_env=False) as client:
+        async with httpx.AsyncClient(**options) as client:
             answer = await client.get(where, headers=headers)
     except (httpx.HTTPError, UnicodeError) as error:
         raise Unavailable(f"{doing}: {wanted.address} does not answer: {type(error).__name__}") from None
@@ -158,6 +181,16 @@ async def _by_openbao(wanted: OpenBaoSettings, doing: str) -> bytes:
             reason="credential",
         )
     return _bounded(value.encode(), doing)
+
+
+def _trusting(authorities: Path, doing: str) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=str(authorities))
+    except OSError as error:
+        said = "no certificate is in it" if isinstance(error, ssl.SSLError) else error.strerror
+        raise Refused(
+            f"{doing}: reading {authorities}: {said}", next_step="see its ca_file in gitmedic.toml", reason="credential"
+        ) from None
 
 
 def _bounded(value: bytes, doing: str) -> bytes:

@@ -15,7 +15,7 @@ import pytest
 
 from receiver.adapters.runner import origins
 from receiver.adapters.runner.settings import CredentialSettings
-from receiver.errors import GitmedicError, Refused, Unavailable
+from receiver.errors import GitmedicError, Refused
 
 pytestmark = pytest.mark.anyio
 CANARY = "canary-5f1d"
@@ -94,12 +94,14 @@ class Bao:
 
     def __init__(self) -> None:
         self.status, self.asked = 200, list[str]()
+        self.sealed = 1000  #: so many times it answers with its status, then with the value
         self.body: Any = {"data": {"data": {"token": CANARY, "n": 1}, "metadata": {"version": 3, "destroyed": False}}}
         double = self
 
         class Answer(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 double.asked.append(self.path)
+                double.status = 200 if len(double.asked) > double.sealed else double.status
                 good = self.headers["X-Vault-Token"] == "s.root" and self.path == "/v1/kv/data/infra/proxmox"
                 body = json.dumps(double.body if good else {"errors": []}).encode()
                 self.send_response(double.status if good else 403)
@@ -112,6 +114,11 @@ class Bao:
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(origins, "AGAIN_SECONDS", (0.0, 0.0))
 
 
 @pytest.fixture
@@ -141,11 +148,13 @@ async def test_openbao_gives_one_value(bao: Bao, tmp_path: Path) -> None:
     ("status", "more", "kind", "says"),
     [
         (404, {}, Refused, "answered 404"),
-        (503, {}, Unavailable, "answered 503"),
+        (503, {}, Refused, "answered 503; it was asked 3 times, and nothing was started"),
         (307, {}, Refused, "answered 307"),
         (200, {"key": "absent"}, Refused, "has no text 'absent'"),
         (200, {"key": "n"}, Refused, "has no text 'n'"),
         (200, {"path": "infra/other"}, Refused, "answered 403"),
+        (200, {"ca_file": "/no/such.pem"}, Refused, "reading /no/such.pem: No such file"),
+        (200, {"ca_file": "/dev/null"}, Refused, "reading /dev/null: no certificate is in it"),
     ],
 )
 async def test_openbao_says_no(
@@ -155,6 +164,21 @@ async def test_openbao_says_no(
     with pytest.raises(kind, match=says) as caught:
         await origins.read("t", kept(bao, tmp_path, **more))
     assert CANARY not in caught.value.message and "s.root" not in caught.value.message
+
+
+async def test_openbao_that_was_just_unsealed_is_asked_again(bao: Bao, tmp_path: Path) -> None:
+    bao.status, bao.sealed = 503, 2
+    assert await origins.read("t", kept(bao, tmp_path)) == CANARY.encode()
+    assert len(bao.asked) == 3
+
+
+async def test_openbao_that_is_down_is_named_with_what_to_do(bao: Bao, tmp_path: Path) -> None:
+    credential = kept(bao, tmp_path)
+    bao.server.shutdown()
+    bao.server.server_close()
+    with pytest.raises(Refused, match="does not answer: ConnectError; it was asked 3 times") as caught:
+        await origins.read("t", credential)
+    assert "runs and is unsealed, then run it again" in caught.value.next_step
 
 
 @pytest.mark.parametrize("value", [b"", b"a\nb", b"a\0b", b"\n"])
