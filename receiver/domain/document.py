@@ -6,6 +6,7 @@ Refuses text that is not printable UTF-8 or larger than its place allows; every 
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterator
 from typing import Any
 
 import yaml
@@ -43,6 +44,15 @@ def read_yaml(content: bytes, *, where: str, limit: int = 1 << 20) -> Any:
         return yaml.load(text, Loader=_Strict)  # noqa: S506 - a subclass of the safe loader
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise Invalid(f"not YAML that is read here: {' '.join(str(error).split())[:300]}", where=where) from error
+
+
+def texts_of(value: Any) -> Iterator[str]:
+    """Every text in it, at any depth; keys are none."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from texts_of(inner)
 
 
 def _check_events(text: str) -> None:

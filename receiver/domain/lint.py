@@ -15,7 +15,7 @@ from typing import Any, Literal
 from receiver.domain import secrets
 from receiver.domain.collection import collection_of
 from receiver.domain.commands import only_looks
-from receiver.domain.document import read_yaml
+from receiver.domain.document import read_yaml, texts_of
 from receiver.errors import Invalid
 
 #: what may lie in a playbook's folder; the last three never enter a run
@@ -55,6 +55,7 @@ _REFUSED = {
     "include_role": "roles are named in the play",
 }
 _INCLUDES = ("ansible.builtin.include_tasks", "ansible.builtin.import_tasks")
+_WITH_TASKS = frozenset({"block", "rescue", "always", "tasks", "pre_tasks", "post_tasks", "handlers"})
 _LOOKUP = re.compile(r"\b(lookup|query|q)\s*\(")
 _MODULE = re.compile(r"[a-z_]+\.[a-z_]+\.[a-z0-9_]+", re.ASCII)
 #: of a role that is shared, or comes with a collection
@@ -139,7 +140,7 @@ def _check_play(play: Any, where: str) -> None:
         raise Invalid(f"a play may not say {unknown[0]!r}", where=where)
     _check_variables(play.get("vars"), where)
     _check_roles(play.get("roles"), where)
-    secrets.check_play(_texts(play), where)
+    secrets.check_play(_own_texts(play), where)
     _check_text(play, where)
 
 
@@ -209,7 +210,7 @@ def _check_keys(task: dict[str, Any], place: str, *, module: str | None) -> None
     _check_variables(task.get("vars"), place)
     if module == "ansible.builtin.set_fact":
         _check_variables(task[module], place)
-    secrets.check_reader(task, _texts(task), module, place)
+    secrets.check_reader(task, _own_texts(task), module, place)
     _check_text(task, place)
 
 
@@ -221,21 +222,14 @@ def _check_variables(variables: Any, place: str) -> None:
 
 
 def _check_text(value: Any, place: str) -> None:
-    for text in _texts(value):
+    for text in _own_texts(value):
         if _LOOKUP.search(secrets.without_reading(text)):
             raise Invalid(f"{text!r:.80}: lookups run on the controller", where=place)
 
 
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for key, inner in value.items():
-            if key not in ("block", "rescue", "always", "tasks", "pre_tasks", "post_tasks", "handlers"):
-                yield from _texts(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _texts(inner)
+def _own_texts(one: dict[str, Any]) -> Iterator[str]:
+    """What a play or a task says itself; the tasks in it are looked at one by one."""
+    return texts_of([inner for key, inner in one.items() if key not in _WITH_TASKS])
 
 
 def _is_in_tasks(path: PurePosixPath) -> bool:

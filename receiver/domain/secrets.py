@@ -9,10 +9,10 @@ block that would carry it into other tasks, templates that name the folder, and 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from receiver.domain.document import read_yaml
+from receiver.domain.document import read_yaml, texts_of
 from receiver.errors import Invalid
 
 FOLDER = "gm_secret_dir"
@@ -58,18 +58,10 @@ def check_names(files: Mapping[str, bytes], credentials: Iterable[str], where: s
             raise Invalid(f"{FOLDER} is read in tasks; give the template a variable of its task", where=place)
         if name != "playbook.yml" and not name.startswith("tasks/"):
             continue
-        for text in _texts(read_yaml(content, where=place)):
+        for text in texts_of(read_yaml(content, where=place)):
             found = [one or other for one, other in _NAMED.findall(text)]
             if len(found) != text.count(FOLDER):
                 raise Invalid(f"say which: {FOLDER} ~ '/<name of a credential>'", where=place)
             foreign = next((one for one in found if one not in asked), None)
             if foreign is not None:
                 raise Invalid(f"it reads credential {foreign!r}, which `credentials` does not name", where=place)
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list):
-        for one in value.values() if isinstance(value, dict) else value:
-            yield from _texts(one)

@@ -54,6 +54,9 @@ def test_one_bad_playbook_is_not_in_the_others_way() -> None:
 
 
 TASK = "    - name: X\n      "
+HIDDEN = """ansible.builtin.debug: {{msg: "{{{{ x.{0} }}}}"}}
+      vars: {{x: {{{0}: "{{{{ lookup('pipe', 'id') }}}}"}}}}
+"""
 
 
 @pytest.mark.parametrize(
@@ -82,6 +85,9 @@ TASK = "    - name: X\n      "
         (PLAY + TASK + "ansible.builtin.uri: {url: x, method: POST}\n      check_mode: false\n", "only on what reads"),
         (PLAY + TASK + "ansible.builtin.ping:\n      check_mode: true\n", "only `false`"),
         (PLAY + TASK + "ansible.builtin.debug: {msg: \"{{ lookup('pipe', 'id') }}\"}\n", "on the controller"),
+        # under a word that elsewhere means a list of tasks
+        (PLAY + TASK + HIDDEN.format("block"), "on the controller"),
+        (PLAY + TASK + HIDDEN.format("handlers"), "on the controller"),
         (PLAY + TASK + "ansible.builtin.debug: {msg: \"{{ query('env', 'X') }}\"}\n", "on the controller"),
         (PLAY + TASK + 'ansible.builtin.include_tasks: "{{ x }}.yml"\n', "plain name"),
         (PLAY + TASK + "ansible.builtin.include_tasks: ../x.yml\n", "plain name"),
