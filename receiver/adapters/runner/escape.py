@@ -40,6 +40,11 @@ def shadow(_place: Place) -> bool:
     return bool(Path("/etc/shadow").read_bytes())
 
 
+def keys(_place: Place) -> bool:
+    """Look among the machine's private keys."""
+    return bool(os.listdir("/etc/ssl/private"))  # noqa: PTH208 - names are enough
+
+
 def write(place: Place) -> bool:
     """Write outside its own directory."""
     return _made(Path(place["outside"]))
@@ -169,7 +174,7 @@ def daemon(place: Place) -> bool:
 ATTEMPTS: dict[str, Callable[[Place], bool]] = {
     one.__name__: one
     for one in (
-        secret, home, shadow, write, program, system, environment, through_root, commands, trace, signal,
+        secret, home, shadow, keys, write, program, system, environment, through_root, commands, trace, signal,
         unix_socket, abstract_socket, shared_memory, network, mount, module, device, privilege, temporary, daemon,
     )
 }  # fmt: skip

@@ -25,7 +25,9 @@ from typing import Any
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _PDEATHSIG, _CAPBSET_DROP, _SUBREAPER, _NO_NEW_PRIVS, _AMBIENT = 1, 24, 36, 38, 47
 _NEWNS, _NEWIPC, _NEWPID = 0x20000, 0x08000000, 0x20000000
-_MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_BIND, _MS_REC, _MS_PRIVATE = 2, 4, 8, 4096, 16384, 1 << 18
+_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REMOUNT = 1, 2, 4, 8, 32
+_MS_BIND, _MS_REC, _MS_PRIVATE, _MS_RELATIME = 4096, 16384, 1 << 18, 1 << 21
+_MS_KEPT = _MS_NOSUID | _MS_NODEV | _MS_NOEXEC | 1024 | 2048  # and noatime, nodiratime
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 #: Landlock's rights on files, bit by bit, as its kernel interface numbers them
 (EXECUTE, WRITE_FILE, READ_FILE, READ_DIR, REMOVE_DIR, REMOVE_FILE, MAKE_CHAR, MAKE_DIR, MAKE_REG, MAKE_SOCK,
@@ -145,16 +147,17 @@ def _apart(spec: dict[str, Any]) -> None:
     _mount(None, "/", None, _MS_REC | _MS_PRIVATE)
     resolv = Path("/etc/resolv.conf")
     names = resolv.read_bytes() if resolv.exists() else b""
-    kept = {target: os.open(source, os.O_PATH) for source, target in spec["shown"]}
+    shown = spec["shown"] + [(place, place) for place in spec["programs"]]
+    kept = {target: os.open(source, os.O_PATH) for source, target in shown}
+    for place in spec["covered"]:
+        _mount("tmpfs", place, "tmpfs", _MS_NOSUID | _MS_NODEV, "size=1m,mode=0755")
+    Path("/var/tmp").mkdir(parents=True, exist_ok=True)  # noqa: S108 - below what was just covered
     size = f"size={spec['tmp_mb']}m,mode=1777"
     for place in ("/tmp", "/var/tmp", "/dev/shm"):  # noqa: S108 - covered by empty ones
         if Path(place).is_dir():
             _mount("tmpfs", place, "tmpfs", _MS_NOSUID | _MS_NODEV, size)
-    for place in spec["covered"]:
-        if Path(place).is_dir():
-            _mount("tmpfs", place, "tmpfs", _MS_NOSUID | _MS_NODEV, "size=1m,mode=0755")
-    for target, held in kept.items():
-        _show(held, Path(target))
+    for target in sorted(kept, key=lambda target: target.count("/")):  # what lies in another, after it
+        _show(kept[target], Path(target), is_program=target in spec["programs"])
     _mount("proc", "/proc", "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
     with contextlib.suppress(OSError):
         _mount("devpts", "/dev/pts", "devpts", _MS_NOSUID | _MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620")
@@ -167,16 +170,22 @@ def _apart(spec: dict[str, Any]) -> None:
     os.chdir(spec["job"])
 
 
-def _show(held: int, place: Path) -> None:
-    """What was held open, at its place again: below what covers it."""
+def _show(held: int, place: Path, *, is_program: bool) -> None:
+    """What was held open, at its place again: below what covers it; a program so that nobody can write it."""
     source = f"/proc/self/fd/{held}"
     is_folder = os.path.isdir(source)  # noqa: PTH112 - a link of /proc, to be followed
-    if place.exists() and os.path.samestat(place.stat(), os.fstat(held)):
-        return
     (place if is_folder else place.parent).mkdir(mode=0o755, parents=True, exist_ok=True)
-    if not is_folder:
+    if not place.exists():
         place.touch()
     _mount(source, str(place), None, _MS_BIND | _MS_REC)
+    if is_program:
+        _mount(None, str(place), None, _MS_REMOUNT | _MS_BIND | _MS_RDONLY | _flags_of(place))
+
+
+def _flags_of(place: Path) -> int:
+    """Those of its mount, which in a container nobody may take away."""
+    said = os.statvfs(place).f_flag
+    return said & _MS_KEPT | (_MS_RELATIME if said & os.ST_RELATIME else 0)
 
 
 def _shut_in(spec: dict[str, Any]) -> None:

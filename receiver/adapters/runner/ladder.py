@@ -118,9 +118,17 @@ def probe(rung: Rung, kind: LandlockKind, bwrap: str, scratch: Path) -> tuple[tu
     if absent:
         return (), absent
     place = Path(tempfile.mkdtemp(prefix="probe-", dir=scratch_root(kind, scratch)))
+    worked: dict[str, None] = {}
     try:
-        with decoys(place) as given:
-            worked, why = _try(rung, kind, shutil.which(bwrap) or bwrap, place / "run", given)
+        for number, uid in enumerate(_uids_to_try(rung, kind)):
+            place.chmod(0o711)
+            own = place / str(number)
+            own.mkdir(mode=0o700)
+            with decoys(own) as given:
+                found, why = _try(rung, kind, uid, shutil.which(bwrap) or bwrap, own / "run", given)
+            worked |= dict.fromkeys(found)
+            if why:
+                return (), why
     except OSError as error:
         return (), f"trying it: {error}"
     finally:
@@ -128,7 +136,14 @@ def probe(rung: Rung, kind: LandlockKind, bwrap: str, scratch: Path) -> tuple[tu
     not_stopped = [first_words(name) for name in worked if name not in _MAY_WORK[rung]]
     if not_stopped:
         return (), f"it did not stop a run that tried to {', '.join(not_stopped)}"
-    return tuple(worked), why
+    return tuple(worked), ""
+
+
+def _uids_to_try(rung: Rung, kind: LandlockKind) -> tuple[int | None, ...]:
+    """As whom runs are on this rung: with mounts of its own, one that declares paths of the machine stays root."""
+    if rung != "landlock":
+        return (None,)
+    return (uid_for(kind), None) if kind == "apart" else (uid_for(kind),)
 
 
 def scratch_root(kind: LandlockKind, scratch: Path) -> Path:
@@ -147,9 +162,10 @@ def _absent(rung: Rung, bwrap: str) -> str:
     return "" if numbers >= _BWRAP else f"bubblewrap {'.'.join(map(str, numbers))} is older than 0.7"
 
 
-def _try(rung: Rung, kind: LandlockKind, bwrap: str, folder: Path, given: dict[str, Any]) -> tuple[list[str], str]:
+def _try(
+    rung: Rung, kind: LandlockKind, uid: int | None, bwrap: str, folder: Path, given: dict[str, Any]
+) -> tuple[list[str], str]:
     folder.mkdir(mode=0o700)
-    uid = uid_for(kind) if rung == "landlock" else None
     cell = Cell(scratch=folder, ports=() if rung == "netns" else None, kind=kind, uid=uid)
     write_passwd(folder, seen_at(rung, cell), uid)
     if uid is not None:

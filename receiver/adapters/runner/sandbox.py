@@ -23,10 +23,12 @@ from receiver.domain.run import Rung
 
 #: read-only, where they exist: name resolution, certificates, the linker, time zones
 _ETC = (
-    "resolv.conf", "hosts", "nsswitch.conf", "ssl", "ca-certificates", "ld.so.cache", "ld.so.conf",
-    "ld.so.conf.d", "localtime", "alternatives", "gai.conf", "protocols", "services",
+    "resolv.conf", "hosts", "nsswitch.conf", "ssl/certs", "ssl/openssl.cnf", "ssl/cert.pem", "ca-certificates",
+    "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "alternatives", "gai.conf", "protocols", "services",
 )  # fmt: skip
 _SYSTEM = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
+#: beside these; /tmp, /var/tmp and /dev/shm are the run's own
+_KEPT = ("usr", "etc", "proc", "sys", "dev", "tmp")
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts")
 #: what says nothing about other processes
 _PROC = ("cpuinfo", "meminfo", "stat", "loadavg", "uptime", "version", "filesystems", "sys")
@@ -118,8 +120,7 @@ def keeper_argv(cell: Cell, *, landlock: bool) -> list[str]:
     """The keeper, told what to shut in."""
     is_apart = landlock and cell.kind == "apart"
     job = seen_at("landlock" if landlock else "none", cell)
-    shown = [(place, str(place)) for place in program_places()] if is_apart else []
-    shown += [(Path(path), path) for path in (*cell.writable, *cell.sockets)] if is_apart else []
+    shown = [(Path(path), path) for path in (*cell.writable, *cell.sockets)] if is_apart else []
     shown += [(cell.scratch, str(job))] if is_apart else []
     shown += [(cell.agent, str(job / NAME))] if is_apart and cell.agent is not None else []
     spec: dict[str, Any] = {
@@ -129,7 +130,8 @@ def keeper_argv(cell: Cell, *, landlock: bool) -> list[str]:
         "namespaces": is_apart,
         "job": str(job),
         "shown": [(str(source), target) for source, target in shown],
-        "covered": covered(cell) if is_apart else [],
+        "programs": [str(place) for place in program_places()] if is_apart else [],
+        "covered": covered() if is_apart else [],
         "tmp_mb": _TMP_MB,
         "uid": cell.uid if landlock else None,
         "gid": cell.uid if landlock else None,
@@ -139,17 +141,13 @@ def keeper_argv(cell: Cell, *, landlock: bool) -> list[str]:
     return [sys.executable, "-I", "-S", str(Path(__file__).with_name("keeper.py")), json.dumps(spec)]
 
 
-def covered(cell: Cell) -> list[str]:
-    """What is replaced by an empty place: /run with its sockets, and what another uid could not walk through on its
-    way to this very program."""
-    closed = {
-        str(parent)
-        for place in program_places()
-        for parent in place.parents
-        if cell.uid is not None and not parent.stat().st_mode & 0o001
-    }
-    outermost = {one for one in closed if not any(one != other and one.startswith(f"{other}/") for other in closed)}
-    return ["/run", *sorted(outermost)]
+def covered() -> list[str]:
+    """What is replaced by an empty place: all of the machine that no program is made of, with its sockets."""
+    return [
+        str(place)
+        for place in sorted(Path("/").iterdir())
+        if place.is_dir() and not place.is_symlink() and place.name not in (*_SYSTEM, *_KEPT)
+    ]
 
 
 def landlock_paths(cell: Cell) -> dict[str, str]:

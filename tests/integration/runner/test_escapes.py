@@ -31,7 +31,7 @@ PLAY = """
 """
 IS_ROOT = os.geteuid() == 0
 #: the attempts that need root even where nothing shuts a run in
-AS_ROOT = {"shadow", "system", "mount", "module", "device", "privilege"}
+AS_ROOT = {"shadow", "keys", "system", "mount", "module", "device", "privilege"}
 OPEN: dict[Rung, set[str]] = {"bwrap": {"network", "abstract_socket"}, "landlock": {"network"}}
 
 
@@ -61,13 +61,13 @@ class Place:
 
         return await self.runner.run(Job.model_validate(values | more), record, never)
 
-    async def attempts(self, rung: Rung, names: Sequence[str]) -> tuple[set[str], dict[str, Any]]:
+    async def attempts(self, rung: Rung, names: Sequence[str], **more: Any) -> tuple[set[str], dict[str, Any]]:
         """Those that worked, as seen from inside, and the decoys as they are afterwards, seen from outside."""
         with ladder.decoys(self.base / "decoys") as given:
             given |= {"own": str(self.base / "decoys"), "setuid": str(self.base / "decoys" / "cat"), "sleep": unique()}
             shutil.copy("/bin/cat", given["setuid"])
             Path(given["setuid"]).chmod(0o4755)
-            result = await self.run(rung, given, names)
+            result = await self.run(rung, given, names, **more)
             assert result.status == "successful", result
             (line,) = [event for event in self.said if event.task == "Try" and event.kind == "changed"]
             made = {key for key in ("outside", "program") if Path(given[key]).exists()}
@@ -99,6 +99,7 @@ def not_here() -> set[str]:
     """What has nothing to aim at: a kernel without modules, a home without a file, a program that is another's."""
     found = set() if Path("/proc/modules").exists() else {"module"}
     found |= set() if ladder._home() else {"home"}
+    found |= set() if Path("/etc/ssl/private").is_dir() else {"keys"}
     return found | (set() if os.access(Path(escape.__file__).parent, os.W_OK) else {"program"})
 
 
@@ -131,6 +132,66 @@ async def test_what_a_rung_stops(place: Place, rung: Rung) -> None:
     assert worked - {"temporary", "daemon"} <= open_to
     assert OPEN[rung] <= worked, "what a rung does not stop is said: the page must not promise less than there is"
     assert seen == {"made": set(), "stays": []}
+
+
+@pytest.mark.parametrize("rung", ["bwrap", "landlock"])
+async def test_a_run_that_declares_a_path_gets_that_path_and_no_more(place: Place, tmp_path: Path, rung: Rung) -> None:
+    has(rung)
+    (tmp_path / "declared").mkdir()
+    host = JobHost(name="here", connection="local", writable=(str(tmp_path / "declared"),))
+    worked, seen = await place.attempts(rung, list(escape.ATTEMPTS), hosts=(host,))
+    open_to = OPEN[rung] if IS_ROOT or rung == "bwrap" else ladder._MAY_WORK[rung]
+    assert worked - {"temporary", "daemon"} <= open_to
+    assert seen == {"made": set(), "stays": []}
+
+
+OWNERS = """
+import json, os, sys
+from pathlib import Path
+def tried(act):
+    try:
+        act()
+    except OSError as error:
+        return type(error).__name__
+    return "done"
+place = Path(json.loads(sys.argv[1])["declared"])
+print(json.dumps({
+    "ours": tried(lambda: (place / "ours").write_text("changed")),
+    "new": tried(lambda: (place / "new").write_text("made")),
+    "read theirs": tried((place / "theirs").read_text),
+    "write theirs": tried(lambda: (place / "theirs").write_text("changed")),
+    "give away": tried(lambda: os.chown(place / "ours", 1000, 1000)),
+    "beside": tried(lambda: place.with_name("beside").write_text("changed")),
+}))
+"""
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="gives a file to another user")
+@pytest.mark.parametrize("rung", ["bwrap", "landlock"])
+async def test_a_run_that_stays_root_changes_what_is_roots_in_the_declared_path(
+    place: Place, tmp_path: Path, rung: Rung, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What docs/howto/isolation.md says of declared paths."""
+    has(rung)
+    declared = tmp_path / "declared"
+    declared.mkdir()
+    for file in (declared / "ours", declared / "theirs", tmp_path / "beside"):
+        file.write_text("as it was")
+        file.chmod(0o600)
+    os.chown(declared / "theirs", 1000, 1000)
+    program = declared / "program.py"
+    program.write_text(OWNERS)
+    monkeypatch.setattr(escape, "__file__", str(program))
+    host = JobHost(name="here", connection="local", writable=(str(declared),))
+    result = await place.run(rung, {"declared": str(declared)}, [], hosts=(host,))
+    assert result.status == "successful", result
+    (line,) = [event for event in place.said if event.task == "Try" and event.kind == "changed"]
+    said = json.loads(line.text)
+    assert (said.pop("ours"), said.pop("new")) == ("done", "done")
+    del said["beside"]  # where it thinks it wrote may be a directory of its own; the file is looked at from outside
+    assert len(said) == 3 and "done" not in said.values(), said
+    assert (declared / "ours").read_text() == "changed" and (declared / "new").stat().st_uid == 0
+    assert (declared / "theirs").read_text() == "as it was" == (tmp_path / "beside").read_text()
 
 
 @pytest.mark.parametrize("rung", ["netns", "bwrap", "landlock"])

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,8 +17,15 @@ from typing import Any
 
 import pytest
 
-from receiver.adapters.runner import keeper
-from receiver.adapters.runner.sandbox import Cell, keeper_argv, landlock_paths
+from receiver.adapters.runner import keeper, sandbox
+from receiver.adapters.runner.sandbox import (
+    APART_JOB,
+    Cell,
+    give_to,
+    keeper_argv,
+    landlock_paths,
+    write_passwd,
+)
 from tests.machine import landlock
 
 PYTHON = [sys.executable, "-I", "-S", "-c"]
@@ -143,3 +153,69 @@ def test_what_a_run_under_landlock_may_open(tmp_path: Path) -> None:
     assert paths[str(tmp_path)] == "write" and paths["/usr"] == "read"
     assert not {"/", "/proc", "/etc", "/run", "/tmp", "/var", "/home", "/root"} & set(paths)
     assert [path for path, way in paths.items() if way == "write"] == [str(tmp_path)]
+
+
+def apart(base: Path, uid: int | None, program: str, *arguments: str, **more: Any) -> str:
+    """What a program says that is shut in with mounts of its own."""
+    landlock()
+    if os.geteuid():
+        pytest.skip("only root gives a run mounts of its own")
+    place = base / "run"
+    place.mkdir()
+    write_passwd(place, APART_JOB, uid)
+    if uid is not None:
+        give_to(place, uid)
+    argv = keeper_argv(Cell(scratch=place, kind="apart", uid=uid, **more), landlock=True)
+    done = subprocess.run([*argv, *PYTHON, program, *arguments], capture_output=True, text=True, check=False)
+    assert done.stderr == "", done.stderr
+    return done.stdout
+
+
+CONNECT = """
+import socket, sys
+try:
+    socket.socket(socket.AF_UNIX).connect(sys.argv[1])
+    print("came")
+except OSError as error:
+    print(type(error).__name__)
+"""
+
+
+@pytest.mark.parametrize("uid", [None, 61200])
+def test_a_socket_in_a_place_of_roots_is_not_reached(tmp_path: Path, uid: int | None) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="gm-test-", dir="/var/lib"))
+    try:
+        folder.chmod(0o755)
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(str(folder / "sock"))
+            listening.listen()
+            (folder / "sock").chmod(0o777)
+            assert (
+                subprocess.run([*PYTHON, CONNECT, folder / "sock"], capture_output=True, check=True).stdout == b"came\n"
+            )
+            assert apart(tmp_path, uid, CONNECT, str(folder / "sock")) == "FileNotFoundError\n"
+    finally:
+        shutil.rmtree(folder)
+
+
+WRITE = """
+import sys
+for path in sys.argv[1:]:
+    try:
+        open(path, "w").close()
+        print("done")
+    except OSError as error:
+        print(error.strerror)
+"""
+
+
+def test_a_program_below_a_declared_path_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program, inner = tmp_path / "declared" / "program", tmp_path / "declared" / "program" / "data"
+    inner.mkdir(parents=True)
+    real = sandbox.program_places()
+    monkeypatch.setattr(sandbox, "program_places", lambda: [*real, program])
+    wanted = [str(place / "new") for place in (tmp_path / "declared", program, inner)]
+    said = apart(tmp_path, None, WRITE, *wanted, writable=(str(inner), str(tmp_path / "declared")))
+    # a directory that is declared for itself stays writable
+    assert said.splitlines() == ["done", "Read-only file system", "done"]
+    assert not (program / "new").exists() and (inner / "new").exists()
