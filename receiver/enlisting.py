@@ -12,6 +12,7 @@ from hashlib import sha256
 from typing import Any
 
 from receiver.domain.forge import Opening
+from receiver.domain.inventory import Inventory
 from receiver.domain.roster import enlisted, patch, struck
 from receiver.errors import Unavailable
 from receiver.office import Office
@@ -26,9 +27,13 @@ class Enlisting:
     def __init__(self, office: Office) -> None:
         self._office = office
 
+    async def inventory(self) -> Inventory:
+        """The one in force."""
+        return (await self._office.repo.revision(await self._office.repo.adopted())).inventory
+
     async def listed(self) -> list[dict[str, Any]]:
         """The hosts of the inventory in force, as the API and the command line give them."""
-        inventory = (await self._office.repo.revision(await self._office.repo.adopted())).inventory
+        inventory = await self.inventory()
         wanted = {"name", "connection", "address", "port", "user", "become", "site", "jump", "kind", "node"}
         return [host.model_dump(mode="json", include=wanted) for _, host in sorted(inventory.hosts.items())]
 

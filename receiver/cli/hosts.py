@@ -68,19 +68,16 @@ def register(app: typer.Typer) -> None:
 
 async def _list() -> None:
     from receiver.adapters.runner.hostkeys import known
+    from receiver.enlisting import Enlisting
 
     async with office() as opened:
-        inventory = (await opened.repo.revision(await opened.repo.adopted())).inventory
+        inventory, items = await Enlisting(opened).inventory(), await Enlisting(opened).listed()
     place, owners = _place(existing()), dict[Any, str]()
-    items = []
-    for host in _hops(inventory):
-        keys = await known(host, place)
+    for item in items:
+        keys = await known(_hop(inventory, item["name"]), place) if item["connection"] == "ssh" else []
         twin = next((owners[key] for key in keys if key in owners), "")
-        owners |= {key: host.name for key in keys}
-        items.append(_item(inventory, host.name) | {"keys": [key.fingerprint for key in keys], "key_of": twin})
-    local = [name for name, host in inventory.hosts.items() if host.connection != "ssh"]
-    items += [_item(inventory, name) | {"keys": [], "key_of": ""} for name in local]
-    items.sort(key=lambda item: str(item["name"]))
+        owners |= {key: item["name"] for key in keys}
+        item |= {"keys": [key.fingerprint for key in keys], "key_of": twin}
     columns = ("name", "address", "user", "by way of", "site", "host key")
     cells = [[one["name"], _address(one), one["user"], " ".join(one["jump"]), one["site"], _word(one)] for one in items]
     show({"items": items, "next": None}, lambda: table(columns, cells))
@@ -91,9 +88,10 @@ async def _list() -> None:
 
 async def _trust(name: str, fingerprint: str, lines: Path | None, *, replace: bool, yes: bool) -> None:
     from receiver.adapters.runner import hostkeys
+    from receiver.enlisting import Enlisting
 
     async with office() as opened:
-        inventory = (await opened.repo.revision(await opened.repo.adopted())).inventory
+        inventory = await Enlisting(opened).inventory()
     host, doing = _hop(inventory, name), f"trusting {name}"
     keys = hostkeys.read_keys(_read(lines)) if lines is not None else await _scanned(inventory, host)
     if not keys:
@@ -167,18 +165,13 @@ def _hops(inventory: Inventory) -> list[Hop]:
 
 
 def _hop(inventory: Inventory, name: str) -> Hop:
-    from receiver.domain.run import Hop
+    from receiver.domain.job import hop_of
 
     host = inventory.hosts.get(name)
     if host is None or host.connection != "ssh":
         said = "it is not reached by SSH" if host else "it is not in the inventory in force"
         raise Refused(f"looking up host {name!r:.80}: {said}", next_step="gitmedic hosts list", reason="invalid")
-    return Hop(name=name, address=host.address, port=host.port, user=host.user)
-
-
-def _item(inventory: Inventory, name: str) -> dict[str, Any]:
-    wanted = {"name", "connection", "address", "port", "user", "become", "site", "jump"}
-    return inventory.hosts[name].model_dump(mode="json", include=wanted)
+    return hop_of(host)
 
 
 def _address(item: dict[str, Any]) -> str:

@@ -94,12 +94,13 @@ def _job_host(host: Host, inventory: Inventory) -> JobHost:
         user=host.user,
         python=host.python,
         become=host.become,
-        jump=tuple(_hop(inventory.hosts[name]) for name in host.jump),
+        jump=tuple(hop_of(inventory.hosts[name]) for name in host.jump),
         variables=host.variables,
         writable=host.local.writable,
         sockets=host.local.sockets,
     )
 
 
-def _hop(host: Host) -> Hop:
+def hop_of(host: Host | JobHost) -> Hop:
+    """What a connection to it needs."""
     return Hop(name=host.name, address=host.address, port=host.port, user=host.user)

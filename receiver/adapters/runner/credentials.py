@@ -12,6 +12,7 @@ from pathlib import Path
 
 from receiver.adapters.runner import origins
 from receiver.adapters.runner.settings import CredentialSettings
+from receiver.domain.job import hop_of
 from receiver.domain.run import Hop, Job
 from receiver.errors import Refused
 
@@ -60,9 +61,7 @@ def way(job: Job) -> tuple[Hop, ...]:
     """Every host that the run connects to by SSH, each once: jump hosts, then targets."""
     targets = [host for host in job.hosts if host.connection == "ssh"]
     jumps = {hop.name: hop for host in targets for hop in host.jump}
-    found = jumps | {host.name: Hop(name=host.name, address=host.address, port=host.port, user=host.user)
-                     for host in targets}  # fmt: skip
-    return tuple(found.values())
+    return tuple((jumps | {host.name: hop_of(host) for host in targets}).values())
 
 
 def chosen(job: Job, configured: Mapping[str, CredentialSettings]) -> dict[str, CredentialSettings]:
