@@ -1,21 +1,33 @@
 """Control groups of one run, where this process may make some: memory, number of processes, and one end for all.
 
 Version 2 where the controllers are delegated to us, version 1 where its folders are writable. Decides nothing and
-refuses nothing: without a group the watch and the limits of each process remain, and `doctor` says so.
+refuses nothing: without a group the watch and the limits of each process remain, and `doctor` says so and why.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import signal
+import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-_ROOT = Path("/sys/fs/cgroup")
+_ROOT, _OWN = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+_BOTH = ("memory", "pids")
 #: file of the limit by controller and version
 _MEMORY = {1: "memory.limit_in_bytes", 2: "memory.max"}
+
+
+class _Home(NamedTuple):
+    """Where groups can be made, and which limits they have there."""
+
+    version: int
+    folder: Path
+    controllers: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -57,48 +69,80 @@ class Groups:
 
 def open_groups(name: str, memory_mb: int, processes: int) -> Groups:
     """A group for memory and processes below our own, or none; what was half made is removed."""
-    made: list[Path] = []
-    for version, home, controllers in _homes():
-        folder = home / f"gitmedic-{name}"
-        try:
-            if version == 2:
-                _enable(home)
-            folder.mkdir()
-            made.append(folder)
-            if "memory" in controllers:
-                (folder / _MEMORY[version]).write_text(str(memory_mb << 20))
-            if "pids" in controllers:
-                (folder / "pids.max").write_text(str(processes))
-        except OSError:
-            if folder in made:
-                made.remove(folder)
-            with contextlib.suppress(OSError):
-                folder.rmdir()
+    made = []
+    for home in _homes():
+        with contextlib.suppress(OSError):
+            made.append(_make(home, name, memory_mb, processes))
     return Groups(tuple(made))
+
+
+def lacking() -> str:
+    """What no control group holds here, and why; empty when memory and processes are held. Tried; blocking."""
+    name, missing, why = f"probe-{secrets.token_hex(6)}", {"memory", "pids"}, "none is mounted that could be used"
+    for home in _homes():
+        doing = f"making one in {home.folder}"
+        try:
+            folder = _make(home, name, 64, 16)
+            doing = f"entering one in {home.folder}"
+            _enter(folder)
+            missing -= set(home.controllers)
+        except OSError as error:
+            why = f"{doing}: {error.strerror}"
+        finally:
+            groups_of(name).end()
+    held_not = " and ".join({"memory": "memory", "pids": "processes"}[one] for one in sorted(missing))
+    return f"no control group holds {held_not}: {why}" if held_not else ""
+
+
+def _make(home: _Home, name: str, memory_mb: int, processes: int) -> Path:
+    """One folder with its limits, or an `OSError` and no folder."""
+    folder = home.folder / f"gitmedic-{name}"
+    if home.version == 2:
+        _enable(home.folder)
+    folder.mkdir()
+    try:
+        if "memory" in home.controllers:
+            (folder / _MEMORY[home.version]).write_text(str(memory_mb << 20))
+        if "pids" in home.controllers:
+            (folder / "pids.max").write_text(str(processes))
+    except OSError:
+        folder.rmdir()
+        raise
+    return folder
+
+
+def _enter(folder: Path) -> None:
+    """A process of its own goes in, as a run does."""
+    code = 'echo 0 > "$1"'
+    said = subprocess.run(
+        ["/bin/sh", "-c", code, "sh", str(folder / "cgroup.procs")], capture_output=True, text=True, check=False
+    )
+    if said.returncode != 0:
+        raise OSError(0, said.stderr.strip().rpartition(": ")[2] or "a process is not let in")
 
 
 def groups_of(name: str) -> Groups:
     """The groups of this name that are there."""
-    places = [home / f"gitmedic-{name}" for _, home, _ in _homes()]
+    places = [home.folder / f"gitmedic-{name}" for home in _homes()]
     return Groups(tuple(place for place in places if place.is_dir()))
 
 
-def _homes() -> list[tuple[int, Path, tuple[str, ...]]]:
-    """Our own groups: version, folder, and which limits it can set."""
-    found: list[tuple[int, Path, tuple[str, ...]]] = []
+def _homes() -> list[_Home]:
+    """Our own groups: where, and which limits they can set."""
+    found: list[_Home] = []
     try:
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
+        lines = _OWN.read_text().splitlines()
     except OSError:
         return []
     for line in lines:
         _, names, path = line.split(":", 2)
-        controllers = tuple(name for name in names.split(",") if name in ("memory", "pids"))
+        controllers = tuple(name for name in names.split(",") if name in _BOTH)
         if names == "" and (_ROOT / "cgroup.controllers").exists():
             own = _ROOT / path.lstrip("/")
             # a folder that hands on has no processes of its own: where a service has subgroups, that is our parent
-            found.append((2, own.parent if own != _ROOT else own, ("memory", "pids")))
+            found.append(_Home(2, own.parent if own != _ROOT else own, _BOTH))
         elif controllers and (_ROOT / names / path.lstrip("/") / "cgroup.procs").exists():
-            found.append((1, _ROOT / names / path.lstrip("/"), controllers))
+            found.append(_Home(1, _ROOT / names / path.lstrip("/"), controllers))
     return found
 
 

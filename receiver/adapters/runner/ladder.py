@@ -18,11 +18,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from receiver.adapters.runner import escape
+from receiver.adapters.runner import escape, groups
 from receiver.adapters.runner.keeper import landlock_version
 from receiver.adapters.runner.sandbox import (
     Cell,
@@ -58,6 +58,7 @@ class Found:
     kind: LandlockKind = "same"
     why_not: dict[Rung, str] = field(default_factory=dict)
     open: tuple[str, ...] = ()  #: names of attempts that worked
+    groups: str = ""  #: what of the limits no control group holds, and why
 
     @property
     def words(self) -> str:
@@ -65,7 +66,8 @@ class Found:
         higher = "; ".join(f"not {rung}: {why}" for rung, why in self.why_not.items())
         open_to = "; ".join(first_words(name) for name in self.open)
         stops = "stops nothing" if self.rung == "none" else f"does not stop: {open_to}" if open_to else ""
-        parts = [stops, higher]
+        held = f"{self.groups}; they are looked at twice a second" if self.groups else ""
+        parts = [stops, higher, held]
         return ". ".join(filter(None, [self.rung, *parts]))
 
 
@@ -76,7 +78,11 @@ def first_words(name: str) -> str:
 
 
 def find(settings: RunnerSettings, scratch: Path) -> Found:
-    """The strongest rung that holds; blocking, some tenths of a second."""
+    """The strongest rung that holds, and what holds limits; blocking, some tenths of a second."""
+    return replace(_strongest(settings, scratch), groups=groups.lacking())
+
+
+def _strongest(settings: RunnerSettings, scratch: Path) -> Found:
     why_not: dict[Rung, str] = {}
     wanted: tuple[Rung, ...] = (settings.rung,) if settings.rung else ("netns", "bwrap", "landlock")
     for rung in wanted:
