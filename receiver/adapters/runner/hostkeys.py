@@ -10,10 +10,12 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import contextlib
+import fcntl
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Container, Iterable, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
@@ -23,6 +25,8 @@ from receiver.errors import Conflict, Invalid, Refused, Unavailable
 
 _KIND = re.compile(r"(ssh|ecdsa|sk)-[a-z0-9@.-]{1,60}", re.ASCII)
 _SCAN_SECONDS = 10
+#: how ssh-keygen -F names a line
+_FOUND = re.compile(r"^# Host .* found: line (\d+)", re.MULTILINE)
 
 
 class HostKey(NamedTuple):
@@ -133,6 +137,13 @@ async def trust(
 ) -> list[HostKey]:
     """Believe these keys of this host. Gives what was believed before; the same again is harmless."""
     doing = f"trusting {host.name}"
+    async with _held(known_hosts, doing):
+        return await _believe(host, keys, known_hosts, others, replace=replace, doing=doing)
+
+
+async def _believe(
+    host: Hop, keys: Sequence[HostKey], known_hosts: Path, others: Iterable[Hop], *, replace: bool, doing: str
+) -> list[HostKey]:
     before, gone = await known(host, known_hosts), await revoked(host, known_hosts)
     bad = next((key for key in keys if key in gone), None)
     if bad is not None:
@@ -154,15 +165,11 @@ async def trust(
             next_step=f"trust it by all its keys, the known one among them; or, where that one is gone: "
             f"gitmedic hosts trust {host.name} --replace",
         )
-    if before and replace:
-        await spoken(doing, ["ssh-keygen", "-q", "-R", name_of(host), "-f", str(known_hosts)])
-        Path(f"{known_hosts}.old").unlink(missing_ok=True)
-        before_kept: list[HostKey] = []
-    else:
-        before_kept = before
-    new = "".join(f"{name_of(host)} {key.kind} {key.key}\n" for key in keys if key not in before_kept)
-    if new:
-        _append(known_hosts, new)
+    old = await _lines_of_one(host, known_hosts) if before and replace else frozenset()
+    kept = [] if old else before
+    added = "".join(f"{name_of(host)} {key.kind} {key.key}\n" for key in keys if key not in kept)
+    if old or added:
+        _write(known_hosts, old, added)
     return before
 
 
@@ -195,16 +202,40 @@ async def spoken(
     return said
 
 
-def _append(known_hosts: Path, lines: str) -> None:
-    """As one file in one step: a run that reads it meanwhile sees the old or the new one."""
-    old = known_hosts.read_text("utf-8") if known_hosts.exists() else ""
-    if old and not old.endswith("\n"):
-        old += "\n"
-    known_hosts.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=".known_hosts-", dir=known_hosts.parent)
+async def _lines_of_one(host: Hop, known_hosts: Path) -> frozenset[int]:
+    """The numbers of the lines that believe a key of this host; what revokes one, or names an authority, stays."""
+    doing = f"looking up the host key of {name_of(host)}"
+    said = await spoken(doing, ["ssh-keygen", "-F", name_of(host), "-f", str(known_hosts)], must=False)
+    lines = _written(known_hosts)
+    found = [int(match[1]) for match in _FOUND.finditer(said)]
+    return frozenset(number for number in found if not lines[number - 1].lstrip().startswith("@"))
+
+
+@contextlib.asynccontextmanager
+async def _held(known_hosts: Path, doing: str) -> AsyncIterator[None]:
+    """Its folder, against another who reads it and writes it again at the same time."""
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(old + lines)
+        known_hosts.parent.mkdir(parents=True, exist_ok=True)
+        folder = os.open(known_hosts.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise Invalid(f"{doing}: {known_hosts.parent}: {error.strerror}", next_step="see who owns it") from None
+    try:
+        await asyncio.to_thread(fcntl.flock, folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
+def _write(known_hosts: Path, gone: Container[int], added: str) -> None:
+    """Without some lines, and with others, as one file in one step: a run that reads it meanwhile sees the old or the
+    new one."""
+    lines = _written(known_hosts)
+    kept = "".join(f"{line}\n" for number, line in enumerate(lines, 1) if number not in gone)
+    name = ""
+    try:
+        handle, name = tempfile.mkstemp(prefix=".known_hosts-", dir=known_hosts.parent)
+        with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape") as stream:
+            stream.write(kept + added)
             stream.flush()
             os.fsync(stream.fileno())
         owner = known_hosts.parent.stat()
@@ -212,7 +243,8 @@ def _append(known_hosts: Path, lines: str) -> None:
             os.chown(name, owner.st_uid, owner.st_gid)
         Path(name).replace(known_hosts)
     except OSError as error:
-        Path(name).unlink(missing_ok=True)
+        if name:
+            Path(name).unlink(missing_ok=True)
         raise Invalid(f"writing {known_hosts}: {error.strerror}", next_step="see who owns it") from None
 
 
@@ -222,6 +254,12 @@ def _is_revoked(doing: str, key: HostKey) -> Refused:
         next_step="make the host another key, and trust that one: rm /etc/ssh/ssh_host_*; ssh-keygen -A",
         reason="revoked_host_key",
     )
+
+
+def _written(known_hosts: Path) -> list[str]:
+    """As ssh-keygen counts them."""
+    text = known_hosts.read_text("utf-8", "surrogateescape") if known_hosts.exists() else ""
+    return text.removesuffix("\n").split("\n") if text else []
 
 
 def _shared(doing: str, other: str) -> Refused:

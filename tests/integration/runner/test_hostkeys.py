@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import os
 import re
 import subprocess
@@ -12,7 +14,7 @@ import pytest
 
 from receiver.adapters.runner import hostkeys
 from receiver.domain.run import Hop
-from receiver.errors import Conflict, Refused, Unavailable
+from receiver.errors import Conflict, Invalid, Refused, Unavailable
 from tests.fix_sshd import SshHost
 from tests.machine import free_port
 
@@ -92,6 +94,39 @@ def made(file: Path, kind: str = "ed25519") -> hostkeys.HostKey:
     """A key of nobody's."""
     subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", "", "-f", str(file)], check=True)
     return hostkeys.HostKey(*file.with_suffix(".pub").read_text().split()[:2])
+
+
+def made_up(letter: bytes) -> hostkeys.HostKey:
+    raw = b"\0\0\0\x0bssh-ed25519\0\0\0 " + letter * 32
+    return hostkeys.HostKey("ssh-ed25519", base64.b64encode(raw).decode())
+
+
+async def test_two_hosts_whose_keys_are_replaced_at_once_keep_each_its_own(tmp_path: Path) -> None:
+    place, names = tmp_path / "known_hosts", [f"192.0.2.{number}" for number in range(1, 7)]
+    place.write_text("".join(f"{name} ssh-ed25519 {made_up(name[-1:].encode()).key}\n" for name in names))
+    new = {name: made_up(bytes([65 + number])) for number, name in enumerate(names)}
+    hosts = [Hop(name=name, address=name) for name in names]
+    await asyncio.gather(*(hostkeys.trust(host, [new[host.name]], place, [], replace=True) for host in hosts))
+    assert {host.name: await hostkeys.known(host, place) for host in hosts} == {
+        name: [key] for name, key in new.items()
+    }
+
+
+async def test_what_cannot_be_written_leaves_what_was_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place, host = tmp_path / "known_hosts", Hop(name="one", address="192.0.2.1")
+    before = f"@revoked 192.0.2.1 ssh-ed25519 {made_up(b'r').key}\n192.0.2.1 ssh-ed25519 {made_up(b'a').key}\n"
+    place.write_text(before)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(hostkeys.tempfile, "mkstemp", full)
+        with pytest.raises(Invalid, match="known_hosts: No space left"):
+            await hostkeys.trust(host, [made_up(b"b")], place, [], replace=True)
+    assert place.read_text() == before
+    await hostkeys.trust(host, [made_up(b"b")], place, [], replace=True)
+    assert place.read_text() == before.replace(made_up(b"a").key, made_up(b"b").key)
 
 
 async def test_a_hashed_name_is_found(tmp_path: Path, ssh_hosts: Start) -> None:
