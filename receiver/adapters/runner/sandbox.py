@@ -143,11 +143,9 @@ def keeper_argv(cell: Cell, *, landlock: bool) -> list[str]:
 
 def covered() -> list[str]:
     """What is replaced by an empty place: all of the machine that no program is made of, with its sockets."""
-    return [
-        str(place)
-        for place in sorted(Path("/").iterdir())
-        if place.is_dir() and not place.is_symlink() and place.name not in (*_SYSTEM, *_KEPT)
-    ]
+    with os.scandir("/") as entries:  # asks nothing of a place itself: it may be a server that does not answer
+        folders = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+    return sorted(folder for folder in folders if folder[1:] not in (*_SYSTEM, *_KEPT))
 
 
 def landlock_paths(cell: Cell) -> dict[str, str]:
