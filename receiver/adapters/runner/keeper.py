@@ -147,8 +147,8 @@ def _apart(spec: dict[str, Any]) -> None:
     _mount(None, "/", None, _MS_REC | _MS_PRIVATE)
     resolv = Path("/etc/resolv.conf")
     names = resolv.read_bytes() if resolv.exists() else b""
-    shown = spec["shown"] + [(place, place) for place in spec["programs"]]
-    kept = {target: os.open(source, os.O_PATH) for source, target in shown}
+    kept = {target: os.open(source, os.O_PATH) for source, target in spec["shown"] + spec["fixed"]}
+    fixed = {target for _, target in spec["fixed"]}
     for place in spec["covered"]:
         _mount("tmpfs", place, "tmpfs", _MS_NOSUID | _MS_NODEV, "size=1m,mode=0755")
     Path("/var/tmp").mkdir(parents=True, exist_ok=True)  # noqa: S108 - below what was just covered
@@ -157,7 +157,7 @@ def _apart(spec: dict[str, Any]) -> None:
         if Path(place).is_dir():
             _mount("tmpfs", place, "tmpfs", _MS_NOSUID | _MS_NODEV, size)
     for target in sorted(kept, key=lambda target: target.count("/")):  # what lies in another, after it
-        _show(kept[target], Path(target), is_program=target in spec["programs"])
+        _show(kept[target], Path(target), is_fixed=target in fixed)
     _mount("proc", "/proc", "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
     with contextlib.suppress(OSError):
         _mount("devpts", "/dev/pts", "devpts", _MS_NOSUID | _MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620")
@@ -170,15 +170,15 @@ def _apart(spec: dict[str, Any]) -> None:
     os.chdir(spec["job"])
 
 
-def _show(held: int, place: Path, *, is_program: bool) -> None:
-    """What was held open, at its place again: below what covers it; a program so that nobody can write it."""
+def _show(held: int, place: Path, *, is_fixed: bool) -> None:
+    """What was held open, at its place again: below what covers it; what is fixed so that nobody can write it."""
     source = f"/proc/self/fd/{held}"
     is_folder = os.path.isdir(source)  # noqa: PTH112 - a link of /proc, to be followed
     (place if is_folder else place.parent).mkdir(mode=0o755, parents=True, exist_ok=True)
     if not place.exists():
         place.touch()
     _mount(source, str(place), None, _MS_BIND | _MS_REC)
-    if is_program:
+    if is_fixed:
         _mount(None, str(place), None, _MS_REMOUNT | _MS_BIND | _MS_RDONLY | _flags_of(place))
 
 

@@ -122,7 +122,9 @@ def keeper_argv(cell: Cell, *, landlock: bool) -> list[str]:
     job = seen_at("landlock" if landlock else "none", cell)
     shown = [(Path(path), path) for path in (*cell.writable, *cell.sockets)] if is_apart else []
     shown += [(cell.scratch, str(job))] if is_apart else []
-    shown += [(cell.agent, str(job / NAME))] if is_apart and cell.agent is not None else []
+    fixed = [(place, str(place)) for place in program_places()] if is_apart else []
+    # it lies in memory, without a bound; its socket answers all the same
+    fixed += [(cell.agent, str(job / NAME))] if is_apart and cell.agent is not None else []
     spec: dict[str, Any] = {
         "parent": os.getpid(),
         "environment": cell.environment,
@@ -130,7 +132,7 @@ def keeper_argv(cell: Cell, *, landlock: bool) -> list[str]:
         "namespaces": is_apart,
         "job": str(job),
         "shown": [(str(source), target) for source, target in shown],
-        "programs": [str(place) for place in program_places()] if is_apart else [],
+        "fixed": [(str(source), target) for source, target in fixed],
         "covered": covered() if is_apart else [],
         "tmp_mb": _TMP_MB,
         "uid": cell.uid if landlock else None,
@@ -157,7 +159,7 @@ def landlock_paths(cell: Cell) -> dict[str, str]:
     write = [str(seen_at("landlock", cell)), *cell.writable, *cell.sockets]
     write += ["/tmp", "/var/tmp", "/dev/shm"] if is_apart else []  # noqa: S108 - empty ones of its own
     shared = [] if is_apart else ["/dev/shm"]  # noqa: S108 - Ansible's processes talk by semaphores that lie there
-    write += [str(cell.agent)] if cell.agent is not None else []
+    read += [str(cell.agent)] if cell.agent is not None else []
     return (
         dict.fromkeys(read, "read") | dict.fromkeys([f"/dev/{name}" for name in _DEVICES], "device")
         | dict.fromkeys(write, "write") | dict.fromkeys(shared, "shared")

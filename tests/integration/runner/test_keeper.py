@@ -219,3 +219,17 @@ def test_a_program_below_a_declared_path_is_not_written(tmp_path: Path, monkeypa
     # a directory that is declared for itself stays writable
     assert said.splitlines() == ["done", "Read-only file system", "done"]
     assert not (program / "new").exists() and (inner / "new").exists()
+
+
+@pytest.mark.parametrize("uid", [None, 61200])
+def test_the_private_place_is_not_written(tmp_path: Path, uid: int | None) -> None:
+    place = tmp_path / "agent"
+    place.mkdir()
+    (place / "secret").write_text("canary")
+    if uid is not None:
+        give_to(place, uid)
+    inside = APART_JOB / "agent"
+    said = apart(tmp_path, uid, WRITE, str(inside / "new"), str(APART_JOB / "new"), agent=place)
+    assert said.splitlines() == ["Read-only file system", "done"]
+    assert [file.name for file in place.iterdir()] == ["secret"]
+    assert landlock_paths(Cell(scratch=tmp_path, agent=place))[str(place)] == "read"  # where nothing can be mounted
