@@ -33,7 +33,7 @@ from receiver.adapters.store.migrate import check_schema
 from receiver.adapters.store.pool import open_pool
 from receiver.adapters.store.pulse import PostgresPulse
 from receiver.adapters.store.purse import PostgresPurse
-from receiver.adapters.store.seats import BEAT_SECONDS, SILENT_SECONDS, Seat, Seats, Who
+from receiver.adapters.store.seats import BEAT_SECONDS, Seat, Seats, Who
 from receiver.adapters.store.space import check_space
 from receiver.adapters.store.watchbook import PostgresWatchbook
 from receiver.adapters.telemetry.metrics import Metrics, Snapshot
@@ -246,7 +246,7 @@ async def health(settings: Settings, roles: Sequence[Role]) -> tuple[str, dict[s
     name = who_of(settings, roles).name
     async with open_pool(dsn_for(settings), most=1) as pool:
         row = await Seats(pool).found(name)
-    return name, row, row is not None and row["ended_at"] is None and row["silent_seconds"] <= SILENT_SECONDS
+    return name, row, row is not None and row["lives"]
 
 
 async def _leave(seat: Seat) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from receiver.domain.outcome import Role
 from receiver.testing.store import FakeCases
 
 
@@ -45,4 +46,4 @@ class FakeLocks:
         """The place of a case that has ended is nobody's."""
         if self._cases is None:
             return True
-        return case in self._cases.rows and self._cases.rows[case].case.kind == "approved"
+        return case in self._cases.rows and self._cases.rows[case].role is Role.EXECUTE

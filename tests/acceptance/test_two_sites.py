@@ -159,7 +159,7 @@ async def test_each_executor_runs_what_lies_at_its_site(monkeypatch: pytest.Monk
             assert closed.outcome in (Outcome.FIXED, Outcome.NOT_FIXED), (closed.why, executors[site].log)
             assert await instances(running, closed) == {instance_id(executors[site].data)}
         page = await running.office.store.heartbeats.snapshot()
-        assert {row["name"]: row["executors"] for row in page["sites"]} == {"demo": 2, "lab": 2}
+        assert {row["name"]: row["executors"] for row in page["sites"]} == {"demo": 1, "lab": 1}
         one = executors["lab"]
         one.process.send_signal(signal.SIGTERM)
         assert await asyncio.to_thread(one.process.wait, 30) == 0, one.log

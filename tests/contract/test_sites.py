@@ -11,6 +11,7 @@ import pytest
 
 from receiver.adapters.store.cases import PostgresCases
 from receiver.adapters.store.desk import PostgresDesk
+from receiver.adapters.store.heartbeat import Heartbeats
 from receiver.adapters.store.pool import open_pool
 from receiver.adapters.store.seats import Seats, Who
 from receiver.adapters.store.sites import PostgresSites
@@ -147,3 +148,21 @@ async def test_a_site_without_an_executor_is_said_once_and_taken_back(place: Pla
     assert await place.sites.unserved() == []
     await place.go("lab")
     assert await place.sites.look(["home"]) == [], "who names no site serves this one, too"
+
+
+async def test_a_site_counts_those_who_would_take_its_runs(database: str) -> None:
+    async with open_pool(database) as pool:
+        seats, beats = Seats(pool), Heartbeats(pool)
+        await PostgresSites(pool).look(["home", "lab"])
+
+        async def counted() -> dict[str, int]:
+            return {row["name"]: row["executors"] for row in (await beats.snapshot())["sites"]}
+
+        assert await counted() == {"home": 0, "lab": 0}
+        await seats.take(Who(name="p", roles="plan"))
+        for name in ("one", "two"):
+            await seats.take(Who(name=name, roles="execute"))
+        lab = await seats.take(Who(name="lab", roles="execute", sites=("lab",)))
+        assert await counted() == {"home": 2, "lab": 1}
+        await lab.leave()
+        assert await counted() == {"home": 2, "lab": 2}

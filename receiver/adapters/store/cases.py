@@ -19,7 +19,6 @@ from psycopg_pool import AsyncConnectionPool
 from receiver.adapters.store.opening import open_cases
 from receiver.adapters.store.pool import translated
 from receiver.adapters.store.queries import load
-from receiver.adapters.store.seats import SILENT_SECONDS
 from receiver.domain.case import Case, Closed, read_case
 from receiver.domain.outcome import Role
 from receiver.errors import Conflict
@@ -49,7 +48,7 @@ class PostgresCases:
         """The most severe, then the longest due case of these sites; None when nothing is due, or the seat is lost."""
         row = await self._one(
             "claim", roles=[str(role) for role in roles], worker=worker, seconds=self._seconds, sites=list(sites),
-            seat=seat, silence=SILENT_SECONDS,
+            seat=seat,
         )  # fmt: skip
         if row is None:
             return None

@@ -10,7 +10,6 @@ from psycopg_pool import AsyncConnectionPool
 
 from receiver.adapters.store.pool import translated
 from receiver.adapters.store.queries import load
-from receiver.adapters.store.seats import SILENT_SECONDS
 
 SQL = load("heartbeat")
 
@@ -37,7 +36,7 @@ class Heartbeats:
                 cursor = connection.cursor(row_factory=dict_row)
                 found: dict[str, list[dict[str, Any]]] = {}
                 for name in names:
-                    await cursor.execute(SQL[name], {"silence": SILENT_SECONDS})
+                    await cursor.execute(SQL[name])
                     found[name] = await cursor.fetchall()
                 return found
 

@@ -130,11 +130,11 @@ class PostgresLedger:
             raise Refused("reading the instances: no row", next_step="start gitmedic up once")
         return row["since"]
 
-    async def appear(self, instance: str, silence_seconds: float = 900.0) -> None:
+    async def appear(self, instance: str) -> None:
         """Say that this instance lives; after a silence, or as another one, what was approved is stale for it."""
         with translated("noting the instance"):
             async with self._pool.connection() as connection:
-                await connection.execute(SQL["appear"], {"id": instance, "silence": silence_seconds})
+                await connection.execute(SQL["appear"], {"id": instance})
         self._instance = instance
 
     async def pause(self, why: str | None) -> None:

@@ -45,10 +45,11 @@ class PostgresLocks:
                     raise Conflict(f"taking locks for case {case}: its lease was lost")
                 for query in ("expire", "queue"):
                     await _rows(connection, query, values)
-                if holders := await _rows(connection, "holders", values):
-                    return _held(holders[0])
-                if earlier := await _rows(connection, "earlier", values):
-                    return _waited_for(earlier[0])
+                (turn,) = await _rows(connection, "turn", values)
+                if turn["held_name"] is not None:
+                    return _held(turn)
+                if turn["after_name"] is not None:
+                    return _waited_for(turn)
                 await _rows(connection, "take", values)
                 return None
 
@@ -114,12 +115,12 @@ async def _rows(connection: AsyncConnection[Any], query: str, values: dict[str, 
 
 
 def _held(row: dict[str, Any]) -> str:
-    where = f" of case {row['case_id']}" if row["case_id"] else ""
+    where = f" of case {row['held_case']}" if row["held_case"] else ""
     until: datetime | None = row["until"]
     end = f", until {until:%Y-%m-%d %H:%M} UTC" if until else ""
-    return f"{row['name']} is held by {row['reason']}{where} since {row['taken_at']:%H:%M:%S} UTC{end}"
+    return f"{row['held_name']} is held by {row['held_by']}{where} since {row['taken_at']:%H:%M:%S} UTC{end}"
 
 
 def _waited_for(row: dict[str, Any]) -> str:
-    said = f"{row['reason']} of case {row['case_id']} waits for {row['name']} longer"
-    return f"{said}, since {row['since']:%H:%M:%S} UTC"
+    said = f"{row['after_reason']} of case {row['after_case']} waits for {row['after_name']} longer"
+    return f"{said}, since {row['after_since']:%H:%M:%S} UTC"

@@ -26,7 +26,7 @@ from receiver.errors import Refused
 
 SQL = load("seats")
 BEAT_SECONDS = 10.0
-#: without a sign of life for so long, a worker counts as gone
+#: a process that was itself stopped for so long ends: by then it counts as gone (`workers_seen`)
 SILENT_SECONDS = 45.0
 
 
@@ -156,7 +156,7 @@ def _lives(holder: dict[str, Any], who: Who) -> bool:
         # this machine knows, however long it was silent: a killed one's successor need not wait, and one that was
         # stopped, or whose database was away, goes on with what it has in hand
         return bool(holder["begun"]) and began(holder["pid"]) == holder["begun"]
-    return bool(holder["silent_seconds"] <= SILENT_SECONDS)
+    return bool(holder["lives"])
 
 
 def _is_here(holder: dict[str, Any], who: Who) -> bool:

@@ -13,7 +13,6 @@ from psycopg_pool import AsyncConnectionPool
 
 from receiver.adapters.store.pool import translated
 from receiver.adapters.store.queries import load
-from receiver.adapters.store.seats import SILENT_SECONDS
 from receiver.ports import Outage
 
 SQL = load("sites")
@@ -29,7 +28,7 @@ class PostgresSites:
 
     async def look(self, names: Iterable[str]) -> list[Outage]:
         """Note who is served; gives the outages that began or ended, each once."""
-        values = {"names": sorted(set(names)), "silence": SILENT_SECONDS, "patience": self._patience}
+        values = {"names": sorted(set(names)), "patience": self._patience}
         with translated("looking after the sites"):
             async with self._pool.connection() as connection, connection.transaction():
                 cursor = connection.cursor(row_factory=dict_row)

@@ -99,7 +99,12 @@ class Snapshot:
 
 def fill_sites(registry: CollectorRegistry, sites: Sequence[Mapping[str, Any]]) -> None:
     """Who serves each site; an alert on the second one says that nobody does."""
-    count = Gauge("gitmedic_site_executors", "Living executors that serve a site.", ["site"], registry=registry)
+    count = Gauge(
+        "gitmedic_site_executors",
+        "Living executors that take a site's runs.",
+        ["site"],
+        registry=registry,
+    )
     since = Gauge(
         "gitmedic_site_unserved_seconds", "Seconds since a site had a living executor; 0 while it has one.", ["site"],
         registry=registry,

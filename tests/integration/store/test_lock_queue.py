@@ -167,6 +167,24 @@ async def test_only_those_are_woken_who_can_go(pool: Pool, proposed: tuple[Propo
     assert sorted(woken) == sorted([next_one, elsewhere])
 
 
+async def test_a_run_that_only_reads_keeps_its_locks_and_its_turn(
+    pool: Pool, proposed: tuple[Proposed, Approved]
+) -> None:
+    """One that begins without a proposal is never approved, and is on its hosts all the same."""
+    locks, (reads, waits, changes) = PostgresLocks(pool), await approved_cases(pool, proposed[1], 3)
+    ids = {row["run"]: row["id"] for row in await rows(pool, "SELECT run::text AS run, id::text AS id FROM cases")}
+    async with pool.connection() as connection:
+        await connection.execute("UPDATE cases SET kind = 'vetted' WHERE run <> %s", (changes,))
+    assert await locks.take(reads, ids[reads], ["host:a"]) is None
+    assert await locks.take(waits, ids[waits], ["host:a", "host:b"]) is not None
+    assert await locks.sweep() == []
+    assert [row["run"] for row in await locks.waiting()] == [waits]
+    assert "longer" in (await locks.take(changes, ids[changes], ["host:b"]) or "")
+    await locks.free(reads)
+    woken = [row["run"] for row in await rows(pool, "SELECT run::text AS run FROM cases WHERE woken")]
+    assert woken == [waits]
+
+
 async def test_200_runs_on_20_hosts(
     pool: Pool, proposed: tuple[Proposed, Approved], monkeypatch: pytest.MonkeyPatch
 ) -> None:

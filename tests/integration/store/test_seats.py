@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import AsyncConnectionPool
@@ -18,8 +19,10 @@ from psycopg_pool import AsyncConnectionPool
 from receiver import wiring
 from receiver.adapters.repo.creation import create_ops_repository
 from receiver.adapters.store.cases import PostgresCases
+from receiver.adapters.store.embedded import EmbeddedPostgres
 from receiver.adapters.store.locks import PostgresLocks
-from receiver.adapters.store.migrate import check_schema
+from receiver.adapters.store.migrate import check_schema, migrations
+from receiver.adapters.store.pool import open_pool
 from receiver.adapters.store.runs import PostgresRuns
 from receiver.adapters.store.seats import Seat, Seats, Who
 from receiver.config import load
@@ -167,6 +170,21 @@ async def test_who_said_goodbye_is_no_hindrance(pool: Pool) -> None:
     assert (await seats.take(ELSEWHERE)).fence > seat.fence
     assert (await seats.found("w") or {})["host"] == "other"
     assert await seats.found("nobody") is None
+
+
+async def test_what_the_version_before_left_holds_up_nobody(postgres: EmbeddedPostgres) -> None:
+    """It had no seats: its row may be fresh, and its process gone."""
+    async with await psycopg.AsyncConnection.connect(postgres.dsn("postgres"), autocommit=True) as owner:
+        await owner.execute("DROP DATABASE IF EXISTS version_before WITH (FORCE)")
+        await owner.execute("CREATE DATABASE version_before")
+    dsn = postgres.dsn("version_before")
+    async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
+        for name, text in migrations().items():
+            if name == "0011_sites.sql":
+                await connection.execute("INSERT INTO workers (name, roles, version) VALUES ('w', 'execute', '')")
+            await connection.execute(text.encode())
+    async with open_pool(dsn) as pool:
+        assert (await Seats(pool).take(HERE)).fence > 0
 
 
 async def test_who_only_gets_ready_has_no_name_yet(pool: Pool, database: str, tmp_path: Path) -> None:

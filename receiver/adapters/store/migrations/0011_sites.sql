@@ -14,6 +14,14 @@ ALTER TABLE workers
     ADD COLUMN began_at timestamptz NOT NULL DEFAULT now(),
     ADD COLUMN ended_at timestamptz;               -- it said goodbye
 CREATE SEQUENCE worker_fences;
+-- The version before knew nothing of who has a name: what it left holds up nobody who comes after it.
+UPDATE workers SET ended_at = alive_at;
+
+-- The one place that says which worker lives: it said something lately, and no goodbye.
+CREATE VIEW workers_seen AS
+SELECT *, extract(epoch FROM now() - alive_at)::float AS silent_seconds,
+       ended_at IS NULL AND alive_at > now() - interval '45 seconds' AS lives
+FROM workers;
 
 -- Every site that has hosts or waiting cases, and since when nobody serves it.
 CREATE TABLE sites (
@@ -30,12 +38,13 @@ CREATE TABLE instances (
 );
 INSERT INTO instances (id, since, alive_at) SELECT id, since, alive_at FROM installation;
 
--- The one place that says whether an instance goes on or begins a new life: nobody writes `since` by hand.
-CREATE FUNCTION instance_appears(known text, silence_seconds double precision) RETURNS void
+-- The one place that says whether an instance goes on or begins a new life, and after how long a silence: nobody
+-- writes `since` by hand, or says for himself what a silence is.
+CREATE FUNCTION instance_appears(known text) RETURNS void
 LANGUAGE sql SECURITY DEFINER AS $$
     INSERT INTO instances AS old (id) VALUES (known)
     ON CONFLICT (id) DO UPDATE SET
-        since = CASE WHEN old.alive_at < now() - make_interval(secs => silence_seconds) THEN now() ELSE old.since END,
+        since = CASE WHEN old.alive_at < now() - interval '15 minutes' THEN now() ELSE old.since END,
         alive_at = now();
     INSERT INTO installation (id) VALUES (known) ON CONFLICT (only_one) DO UPDATE SET alive_at = now();
 $$;

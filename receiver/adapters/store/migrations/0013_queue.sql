@@ -15,6 +15,26 @@ CREATE TABLE lock_queue (
 );
 CREATE INDEX lock_queue_order ON lock_queue (since, run);
 
+-- Each that waits, with whom it waits for: who holds the first thing that it wants, and who waits longer for one. Only
+-- those count whose case is due for an executor, and who were seen within a minute.
+CREATE VIEW lock_turns AS
+SELECT mine.*, held.name AS held_name, held.reason AS held_by, held.case_id AS held_case, held.taken_at, held.until,
+       earlier.reason AS after_reason, earlier.case_id AS after_case, earlier.since AS after_since,
+       (SELECT min(name) FROM unnest(earlier.names) AS name WHERE name = ANY (mine.names)) AS after_name
+FROM lock_queue AS mine
+LEFT JOIN LATERAL (
+    SELECT * FROM locks
+    WHERE locks.name = ANY (mine.names) AND locks.run IS DISTINCT FROM mine.run
+      AND (locks.until IS NULL OR locks.until > now())
+    ORDER BY locks.name LIMIT 1
+) AS held ON true
+LEFT JOIN LATERAL (
+    SELECT other.* FROM lock_queue AS other JOIN cases ON cases.id = other.case_id
+    WHERE other.names && mine.names AND (other.since, other.run) < (mine.since, mine.run)
+      AND other.seen_at > now() - interval '60 seconds' AND cases.is_open AND cases.role = 'execute'
+    ORDER BY other.since, other.run LIMIT 1
+) AS earlier ON true;
+
 -- A run goes host by host: one row for each step, written before its process exists.
 CREATE TABLE run_steps (
     run      uuid NOT NULL,
@@ -56,3 +76,9 @@ CREATE INDEX resolutions_case ON resolutions (case_id, id);
 CREATE INDEX resolutions_asked ON resolutions (id) WHERE answered_at IS NULL;
 CREATE UNIQUE INDEX resolutions_settled ON resolutions (case_id) WHERE settles;
 CREATE INDEX cases_interrupted ON cases (number) WHERE outcome = 'interrupted' AND NOT is_open;
+
+-- The one place that says which run needs a person.
+CREATE VIEW unsettled_cases AS
+SELECT id FROM cases
+WHERE outcome = 'interrupted' AND NOT is_open
+  AND NOT EXISTS (SELECT FROM resolutions WHERE case_id = cases.id AND settles);

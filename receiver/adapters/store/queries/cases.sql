@@ -3,9 +3,8 @@
 -- by who serves their site: named, or, for an executor that names none, every site that no other living one names.
 -- A worker whose name another process took over takes nothing.
 WITH named AS (
-    SELECT array_agg(site) AS sites FROM workers, unnest(workers.sites) AS site
-    WHERE cardinality(%(sites)s::text[]) = 0
-      AND ended_at IS NULL AND alive_at > now() - make_interval(secs => %(silence)s)
+    SELECT array_agg(site) AS sites FROM workers_seen, unnest(workers_seen.sites) AS site
+    WHERE cardinality(%(sites)s::text[]) = 0 AND lives
 ),
 next AS (
     SELECT id, lease_until IS NOT NULL AS revived FROM cases, named

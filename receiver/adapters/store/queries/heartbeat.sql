@@ -1,17 +1,18 @@
 -- name: workers
 -- Those that said goodbye are no matter after a day; silent ones are.
-SELECT name, roles, sites, version, instance, host, pid, metrics, began_at, ended_at,
-       extract(epoch FROM now() - alive_at)::float AS silent_seconds,
-       ended_at IS NULL AND alive_at > now() - make_interval(secs => %(silence)s) AS lives
-FROM workers WHERE ended_at IS NULL OR ended_at > now() - interval '1 day'
+SELECT name, roles, sites, version, instance, host, pid, metrics, began_at, ended_at, silent_seconds, lives
+FROM workers_seen WHERE ended_at IS NULL OR ended_at > now() - interval '1 day'
 ORDER BY name;
 
 -- name: sites
+-- Who would take its runs now: those that name it, or, when none of them lives, those that name no site.
+WITH executors AS (
+    SELECT sites AS named FROM workers_seen WHERE lives AND 'execute' = ANY (string_to_array(roles, ' '))
+)
 SELECT sites.name, coalesce(extract(epoch FROM now() - unserved_since), 0)::float AS unserved_seconds,
-       (SELECT count(*) FROM workers
-        WHERE 'execute' = ANY (string_to_array(roles, ' ')) AND ended_at IS NULL
-          AND alive_at > now() - make_interval(secs => %(silence)s)
-          AND (cardinality(workers.sites) = 0 OR sites.name = ANY (workers.sites))) AS executors
+       (SELECT coalesce(nullif(count(*) FILTER (WHERE sites.name = ANY (named)), 0),
+                        count(*) FILTER (WHERE cardinality(named) = 0))
+        FROM executors) AS executors
 FROM sites ORDER BY sites.name;
 
 -- name: case_counts
@@ -29,8 +30,7 @@ FROM schedules ORDER BY name;
 -- name: totals
 SELECT (SELECT count(*) FROM proposal_slots WHERE freed_at IS NULL) AS slots,
        (SELECT count(*) FROM locks) AS locks,
-       (SELECT count(*) FROM cases WHERE outcome = 'interrupted' AND NOT is_open
-         AND NOT EXISTS (SELECT FROM resolutions WHERE case_id = cases.id AND settles)) AS unsettled;
+       (SELECT count(*) FROM unsettled_cases) AS unsettled;
 
 -- name: ready
 -- Ready means that an alert would be stored: a write, taken back.

@@ -108,7 +108,7 @@ SELECT max(since) AS since FROM instances WHERE id = coalesce(%(id)s::text, id);
 
 -- name: appear
 -- A new id, or a silence, begins a new life: what was approved before it needs a fresh approval.
-SELECT instance_appears(%(id)s, %(silence)s);
+SELECT instance_appears(%(id)s);
 
 -- name: turned_down
 SELECT max(at) AS at FROM turned_down

@@ -4,8 +4,7 @@ WITH said AS (
     INSERT INTO resolutions (case_id, act, actor, reason, opened, settles, answered_at)
     SELECT cases.id, %(act)s, %(actor)s, %(reason)s, %(opened)s::uuid, %(settles)s,
            CASE WHEN %(act)s <> 'verify' THEN now() END
-    FROM cases WHERE cases.id = %(case)s AND NOT cases.is_open AND cases.outcome = 'interrupted'
-      AND NOT EXISTS (SELECT FROM resolutions WHERE case_id = cases.id AND settles)
+    FROM unsettled_cases AS cases WHERE cases.id = %(case)s
     ON CONFLICT DO NOTHING
     RETURNING case_id
 ),
@@ -48,6 +47,4 @@ INSERT INTO case_events (case_id, seq, kind, actor, text)
 SELECT id, events, 'resolution.verified', 'system', %(verdict)s || ': ' || %(why)s FROM noted;
 
 -- name: waiting
-SELECT count(*) AS count FROM cases
-WHERE outcome = 'interrupted' AND NOT is_open
-  AND NOT EXISTS (SELECT FROM resolutions WHERE case_id = cases.id AND settles);
+SELECT count(*) AS count FROM unsettled_cases;

@@ -1,7 +1,6 @@
 -- name: holder
-SELECT name, roles, sites, host, machine, pid, begun, ended_at, fence,
-       extract(epoch FROM now() - alive_at)::float AS silent_seconds
-FROM workers WHERE name = %(name)s FOR UPDATE;
+SELECT seen.* FROM workers_seen AS seen, (SELECT FROM workers WHERE name = %(name)s FOR UPDATE) AS row
+WHERE seen.name = %(name)s;
 
 -- name: lock
 -- Two that begin at once are asked one after the other.
@@ -32,5 +31,4 @@ RETURNING (SELECT max(schema_migrations.name) FROM schema_migrations) AS schema;
 UPDATE workers SET ended_at = now() WHERE name = %(name)s AND fence = %(fence)s AND ended_at IS NULL;
 
 -- name: found
-SELECT name, roles, sites, version, host, pid, ended_at, extract(epoch FROM now() - alive_at)::float AS silent_seconds
-FROM workers WHERE name = %(name)s;
+SELECT name, roles, sites, version, host, pid, ended_at, silent_seconds, lives FROM workers_seen WHERE name = %(name)s;

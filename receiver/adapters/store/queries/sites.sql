@@ -5,9 +5,7 @@ WITH wanted AS (
     UNION SELECT site FROM cases WHERE role = 'execute' AND due_at IS NOT NULL AND site <> ''
 ),
 executors AS (
-    SELECT sites, coalesce(ended_at, alive_at) AS last_at,
-           ended_at IS NULL AND alive_at > now() - make_interval(secs => %(silence)s) AS lives
-    FROM workers WHERE 'execute' = ANY (string_to_array(roles, ' '))
+    SELECT sites, coalesce(ended_at, alive_at) AS last_at, lives FROM workers_seen WHERE 'execute' = ANY (string_to_array(roles, ' '))
 ),
 found AS (
     SELECT wanted.name, bool_or(lives) IS TRUE AS is_served, max(last_at) AS last_at

@@ -2,7 +2,7 @@
 -- of a case is one step on, and nothing that was decided before (see guards.sql).
 
 GRANT SELECT ON cases, case_events, attempts, run_events, run_steps, clearances, locks, lock_queue, adoptions, workers,
-    sites, installation, instances, schema_migrations, resolutions TO gitmedic_executor;
+    sites, installation, instances, schema_migrations, workers_seen, lock_turns, unsettled_cases TO gitmedic_executor;
 
 GRANT UPDATE ON cases TO gitmedic_executor;
 GRANT INSERT ON case_events, run_events TO gitmedic_executor;
@@ -25,4 +25,5 @@ GRANT USAGE ON SEQUENCE worker_fences TO gitmedic_executor;
 
 -- nothing at all: sources, deliveries, alerts, unreadable, proposal_slots, track_record, tokens, setup_links, sessions,
 -- pull_requests, reviews, desk_reviews, revision_words, forge_comments, forge_deliveries, forge_polls, forge_given,
--- turned_down, memory, memory_forgotten, memory_embedding, plan_attempts, schedules, schedule_runs
+-- turned_down, memory, memory_forgotten, memory_embedding, plan_attempts, schedules, schedule_runs,
+-- resolutions
