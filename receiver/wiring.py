@@ -104,6 +104,7 @@ async def serve(settings: Settings) -> None:
                 is_demo=settings.demo,
                 sites=store.sites,
                 unsettled=store.resolutions.waiting,
+                gate=store.ledger,
             ),
             pulse=pulse,
             ready=lambda: _ready(settings, store),

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 
 from receiver.attendance import COMMAND, said
 from receiver.domain.record import Record
-from receiver.ports import Repo, Sites
+from receiver.ports import Gate, Repo, Sites
 
 _SECONDS = 5.0
 
@@ -33,8 +33,9 @@ class Notices:
         is_demo: bool = False,
         sites: Sites | None = None,
         unsettled: Callable[[], Awaitable[int]] | None = None,
+        gate: Gate | None = None,
     ) -> None:
-        self._unsettled = unsettled
+        self._unsettled, self._gate = unsettled, gate
         self._repo, self._waiting, self._is_demo, self._sites = repo, waiting, is_demo, sites
         self._known: tuple[Notice, ...] = ()
         self._looked_at = -_SECONDS
@@ -48,6 +49,9 @@ class Notices:
 
     async def _look(self) -> tuple[Notice, ...]:
         found = []
+        paused = await self._gate.paused() if self._gate is not None else None
+        if paused:
+            found.append(Notice(text=f"{_sentence(paused)}. No run begins.", command="gitmedic resume"))
         unsettled = await self._unsettled() if self._unsettled is not None else 0
         if unsettled:
             noun = "run was" if unsettled == 1 else "runs were"
@@ -63,5 +67,10 @@ class Notices:
         if sites and not self._is_demo:
             found.append(Notice(text=f"Runs at {sites} may have no sandbox: policy.yml allows isolation none there."))
         for outage in await self._sites.unserved() if self._sites is not None else ():
-            found.append(Notice(text=f"{said(outage).capitalize()}.", command=COMMAND.format(outage.site)))
+            found.append(Notice(text=f"{_sentence(said(outage))}.", command=COMMAND.format(outage.site)))
         return tuple(found)
+
+
+def _sentence(text: str) -> str:
+    """Its first letter large; names keep theirs."""
+    return text[:1].upper() + text[1:].rstrip(".")

@@ -34,6 +34,33 @@ async def test_an_outage_is_told_once_shown_on_every_page_and_taken_back() -> No
     assert await Notices(world.repo, none, sites=sites).all() == ()
 
 
+async def test_a_pause_stands_on_every_page() -> None:
+    world = World(FILES, RulesPlanner())
+
+    async def none() -> int:
+        return 0
+
+    assert await Notices(world.repo, none, gate=world.ledger).all() == ()
+    world.ledger.why_paused = "paused: we move to Rack B (os:anna)"
+    (notice,) = await Notices(world.repo, none, gate=world.ledger).all()
+    assert notice.text == "Paused: we move to Rack B (os:anna). No run begins."
+    assert notice.command == "gitmedic resume"
+
+
+async def test_names_in_a_notice_stay_as_they_are_written() -> None:
+    world = World(
+        {**FILES, "inventory/hosts.yml": FILES["inventory/hosts.yml"].replace(b"home", b"Rack-B")}, RulesPlanner()
+    )
+    sites = FakeSites(world.cases)
+
+    async def none() -> int:
+        return 0
+
+    await roll_call(world.repo, sites, world.notifier)
+    (notice,) = await Notices(world.repo, none, sites=sites).all()
+    assert "site 'Rack-B' since" in notice.text and notice.text.endswith(" UTC.")
+
+
 def test_metrics_show_each_worker_by_role_and_site_and_each_site() -> None:
     worker = {"name": "w", "roles": "execute", "sites": ["lab", "attic"], "metrics": {}, "lives": True}
     silent = {"name": "s", "roles": "plan execute", "sites": [], "metrics": {}, "lives": False}

@@ -167,6 +167,7 @@ async def _values(parts: Parts, id: str, person: Person | None) -> dict[str, Any
         "case": case,
         "playbook": await _playbook(parts, case),
         "may_approve": bool(person and risk and may_approve(person, risk)),
+        "may_dispatch": bool(person and person.dispatches),
         "to_sign": await parts.doors.to_sign(id) if is_proposed and risk and risk.rank >= Risk.HIGH.rank else "",
         "reviewed": [event for event in case["events"] if event["kind"] == "proposal.reviewed"] if is_proposed else [],
         "is_open": is_proposed and not decided,

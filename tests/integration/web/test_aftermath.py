@@ -16,11 +16,11 @@ from tests.door import Door, proposed
 pytestmark = pytest.mark.anyio
 
 
-async def ended(door: Door, outcome: Outcome) -> Closed:
+async def ended(door: Door, outcome: Outcome, **labels: str) -> Closed:
     """A case whose run ended so, as the store has it."""
-    case, store = await proposed(door), door.office.store
+    case, store = await proposed(door, **labels), door.office.store
     async with store.pool.connection() as connection:
-        await connection.execute("UPDATE cases SET due_at = now()")
+        await connection.execute("UPDATE cases SET due_at = now() WHERE id = %s", (case.id,))
     lease = await store.cases.claim((Role.PLAN, Role.EXECUTE), "test")
     assert lease is not None and lease.case.id == case.id
     await store.runs.begin(case.runfile.run, case.id, "run", "test")
@@ -64,6 +64,10 @@ async def test_a_failed_run_is_retried_by_a_person_or_a_token_that_may_dispatch(
     case = await ended(door, Outcome.FAILED)
     anna, reader = await door.session("anna"), await door.token("read")
     assert "Propose it again where it failed" in (await anna.get(f"/cases/{case.id}")).text
+    guest = await door.session("guest")
+    seen_by_guest = (await guest.get(f"/cases/{case.id}")).text
+    assert "Propose it again" not in seen_by_guest and "It takes somebody who may dispatch" in seen_by_guest
+    await guest.aclose()
     way = f"/api/runs/{case.runfile.run}/retry" if case.runfile else ""
     assert (await door.http.post(way, headers=reader)).status_code == 403
     answer = await door.http.post(way, json={"reason": "mended"}, headers=await door.token("dispatch"))
