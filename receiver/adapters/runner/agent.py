@@ -16,7 +16,7 @@ from pathlib import Path
 
 from receiver.adapters.runner.credentials import SshKey
 from receiver.adapters.runner.hostkeys import lines_of, name_of, spoken
-from receiver.adapters.runner.place import NAME, SOCKET
+from receiver.adapters.runner.seen import NAME, SOCKET
 from receiver.domain.run import Hop, Job
 from receiver.errors import Refused, Unavailable
 

@@ -27,7 +27,7 @@ from receiver.adapters.runner.doors import first_hops, open_doors
 from receiver.adapters.runner.groups import Groups, open_groups
 from receiver.adapters.runner.kin import MARK, sweep
 from receiver.adapters.runner.limits import exceeded, folder_bytes
-from receiver.adapters.runner.place import NAME, private_place
+from receiver.adapters.runner.place import private_place
 from receiver.adapters.runner.redaction import Redactor
 from receiver.adapters.runner.sandbox import (
     BY_BWRAP,
@@ -39,6 +39,7 @@ from receiver.adapters.runner.sandbox import (
     texts,
     write_passwd,
 )
+from receiver.adapters.runner.seen import NAME
 from receiver.adapters.runner.settings import CredentialSettings, RunnerSettings
 from receiver.adapters.runner.words import explained, with_next_step
 from receiver.domain.lint import check_run_names

@@ -9,19 +9,18 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 
+from receiver.adapters.runner.seen import AUTHORITIES
 from receiver.errors import Refused
 
 #: where a Python that was built elsewhere does not look: Debian and Alpine, Fedora, openSUSE
 _BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/var/lib/ca-certificates/ca-bundle.pem",
 )  # fmt: skip
-#: its name in the run's directory, and in the data directory
-FILE = "ca.pem"
 
 
 def provide_authorities(configured: Path | None, data_dir: Path, scratch: Path) -> None:
     """The run's own bundle, where the operator has authorities of their own."""
-    own = configured or data_dir / FILE
+    own = configured or data_dir / AUTHORITIES
     if configured is None and not own.is_file():
         return
     try:
@@ -31,7 +30,7 @@ def provide_authorities(configured: Path | None, data_dir: Path, scratch: Path) 
             f"reading the certificates that runs believe, {own}: {error.strerror}",
             next_step="see [runner] ca_file in gitmedic.toml", reason="ca_file",
         ) from error  # fmt: skip
-    (scratch / FILE).write_bytes(b"\n".join([*_of_the_system(), content]))
+    (scratch / AUTHORITIES).write_bytes(b"\n".join([*_of_the_system(), content]))
 
 
 def _of_the_system() -> list[bytes]:
@@ -46,9 +45,3 @@ def _of_the_system() -> list[bytes]:
     folder = Path(paths.capath or "/nonexistent")
     files = {file.resolve() for file in folder.glob("*.[0-9]") if file.is_file()}
     return [file.read_bytes() for file in sorted(files)]
-
-
-def seen_authorities(base: Path) -> dict[str, str]:
-    """Where Python's and requests' connections look, inside the run."""
-    bundle = base / FILE
-    return {"SSL_CERT_FILE": str(bundle), "REQUESTS_CA_BUNDLE": str(bundle)} if bundle.is_file() else {}

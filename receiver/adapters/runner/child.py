@@ -19,12 +19,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
-from receiver.adapters.runner.certificates import seen_authorities
 from receiver.adapters.runner.clean import clean
 from receiver.adapters.runner.events import Reader
 from receiver.adapters.runner.kin import MARK, sweep
 from receiver.adapters.runner.limits import Fullness, cause, set_own, words
-from receiver.adapters.runner.place import seen_environment, seen_variables
+from receiver.adapters.runner.seen import seen_environment, seen_variables
 from receiver.domain.run import Job, JobHost, RunResult
 
 _PARAM = re.compile(r"[a-z][a-z0-9_]{0,40}", re.ASCII)
@@ -227,7 +226,9 @@ def environment(base: Path) -> dict[str, str]:
         "ANSIBLE_CALLBACK_PLUGINS": str(Path(__file__).parent / "callbacks"),
         "GITMEDIC_SKIPS": str(base / "skips"),
         "ANSIBLE_COLLECTIONS_PATH": str(base / "collections"),
-        # else Ansible also loads what lies beside its own program, which nobody merged
+        # else Ansible also takes roles from /etc and /usr/share, and loads what lies beside its own program: none of
+        # that was merged
+        "ANSIBLE_ROLES_PATH": str(base / "pdd" / "project" / "roles"),
         "ANSIBLE_COLLECTIONS_SCAN_SYS_PATH": "False",
         "ANSIBLE_INVENTORY_ENABLED": "yaml",
         "ANSIBLE_NOCOLOR": "1",
@@ -241,7 +242,6 @@ def environment(base: Path) -> dict[str, str]:
         "ANSIBLE_RETRY_FILES_ENABLED": "False",
         _UNTRUSTED: "error",
         MARK: os.environ.get(MARK, ""),
-        **seen_authorities(base),
     }
 
 

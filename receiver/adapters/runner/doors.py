@@ -12,8 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from receiver.adapters.runner.gate import agent_door, network_gate
-from receiver.adapters.runner.place import NAME, SHOWN, lay_out
+from receiver.adapters.runner.place import SHOWN, lay_out
 from receiver.adapters.runner.sandbox import BY_BWRAP, Cell, give_to, seen_at
+from receiver.adapters.runner.seen import NAME
 from receiver.domain.run import Hop, Job, JobHost
 
 

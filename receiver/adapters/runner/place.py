@@ -20,14 +20,10 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from receiver.adapters.runner.credentials import Revealed  # the child needs nothing of it
+from receiver.adapters.runner.credentials import Revealed
+from receiver.adapters.runner.seen import BECOME, SECRETS, SOCKET, VAULT
 
-#: its name in the run's directory
-NAME = "agent"
-SOCKET, SECRETS, BECOME, VAULT = "sock", "secrets", "become", "vault"
 #: in the place: all of it once more, for a run that is another user
 SHOWN = "shown"
 _MEMORY = Path("/dev/shm")  # noqa: S108 - a directory of our own is made in it
@@ -65,24 +61,6 @@ async def private_place(revealed: Revealed, shown: Path, *, with_agent: bool) ->
     finally:
         await _end(keeper)
         shutil.rmtree(own, ignore_errors=True)
-
-
-def seen_variables(base: Path) -> dict[str, str]:
-    """Extra variables for the play, from what lies in its place; `base` is the run's directory as it sees it."""
-    place = base / NAME / SECRETS
-    return {"gm_secret_dir": str(place)} if place.is_dir() else {}
-
-
-def seen_environment(base: Path) -> dict[str, str]:
-    """Where Ansible finds passwords; never what they are."""
-    place = base / NAME
-    found = {}
-    if (place / BECOME).exists():
-        found["ANSIBLE_BECOME_PASSWORD_FILE"] = str(place / BECOME)
-    if (place / VAULT).is_dir():
-        vaults = sorted((place / VAULT).iterdir())
-        found["ANSIBLE_VAULT_IDENTITY_LIST"] = ",".join(f"{one.name}@{one}" for one in vaults)
-    return found
 
 
 def lay_out(own: Path, folder: Path) -> None:

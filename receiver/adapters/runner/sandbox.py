@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import receiver
-from receiver.adapters.runner.place import NAME
+from receiver.adapters.runner.seen import NAME
 from receiver.domain.run import Rung
 
 #: read-only, where they exist: name resolution, certificates, the linker, time zones

@@ -11,8 +11,9 @@ import pytest
 
 from receiver.adapters.runner.credentials import Revealed
 from receiver.adapters.runner.doors import open_doors
-from receiver.adapters.runner.place import NAME, private_place
+from receiver.adapters.runner.place import private_place
 from receiver.adapters.runner.sandbox import Cell
+from receiver.adapters.runner.seen import NAME
 from receiver.domain.run import Job, JobHost
 
 pytestmark = [pytest.mark.anyio, pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")]

@@ -45,3 +45,14 @@ async def test_a_run_uses_a_shared_role(ops: OpsRepository, person: Person, tmp_
     result = await bench.run(bench.job("", files=files, params={"path": str(target)}, isolation=isolation))
     assert result.status == "successful", result.why
     assert target.read_text() == "hello\n" and "hello was told" in result.output
+
+
+@pytest.mark.anyio
+async def test_a_role_of_the_machine_is_no_role_of_a_run(tmp_path: Path) -> None:
+    """Nobody merged what lies in /etc/ansible/roles."""
+    bench = Bench(tmp_path)
+    task = "ansible.builtin.debug: {msg: \"{{ lookup('config', 'DEFAULT_ROLES_PATH') }}\"}"
+    looks = f"- hosts: targets\n  tasks:\n    - {task}\n".encode()
+    result = await bench.run(bench.job("", files={"playbook.yml": looks}))
+    assert result.status == "successful", result.why
+    assert "/pdd/project/roles" in result.output and "/etc/ansible" not in result.output

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from receiver.adapters.runner import certificates
+from receiver.adapters.runner.seen import seen_environment
 from receiver.errors import Refused
 
 NOWHERE = ssl.DefaultVerifyPaths(None, None, "SSL_CERT_FILE", "/no/cert.pem", "SSL_CERT_DIR", "/no/certs")
@@ -55,6 +56,6 @@ def test_openssls_own_file_comes_first(place: Path, monkeypatch: pytest.MonkeyPa
 def test_without_a_file_of_the_operators_nothing_is_written(place: Path) -> None:
     (place / "ca.pem").unlink()
     certificates.provide_authorities(None, place, place / "run")
-    assert list((place / "run").iterdir()) == [] and certificates.seen_authorities(place / "run") == {}
+    assert list((place / "run").iterdir()) == [] and seen_environment(place / "run") == {}
     with pytest.raises(Refused, match=r"/no/such\.pem"):
         certificates.provide_authorities(Path("/no/such.pem"), place, place / "run")
