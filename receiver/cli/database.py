@@ -32,7 +32,8 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Give the server, the planner and the executor each a database role with only the rights it needs.
 
-        Run it again after every upgrade. A role that is there keeps its password.
+        Asked again it gives them their rights anew, as an upgrade with migrations does by itself. A role that is there
+        keeps its password.
         """
         from receiver.adapters.store import narrow
 

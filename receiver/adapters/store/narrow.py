@@ -36,7 +36,8 @@ def script() -> str:
         f"DO $$ BEGIN IF to_regrole('{name}') IS NULL THEN CREATE ROLE {name} LOGIN; END IF; END $$;" for name in NAMES
     )
     heading = f"-- then, for each: \\password NAME\n{made}"
-    return "\n\n".join([heading, *(_rights(name) for name in NAMES), text_of("guards"), _NOTHING_OF_ITS_OWN])
+    rights = [_rights(name) for name in NAMES]
+    return "\n\n".join([heading, "SELECT memory_vectors();", *rights, text_of("guards"), _NOTHING_OF_ITS_OWN])
 
 
 async def create(connection: psycopg.AsyncConnection[Any]) -> dict[str, str]:
@@ -66,6 +67,7 @@ async def grant_again(connection: psycopg.AsyncConnection[Any]) -> None:
 
 async def _grant(connection: psycopg.AsyncConnection[Any], names: tuple[str, ...] | list[str]) -> None:
     try:
+        await connection.execute("SELECT memory_vectors()")  # before the rights on it: no role could make it later
         for name in names:
             await connection.execute(_rights(name).encode())
         await connection.execute(text_of("guards").encode())

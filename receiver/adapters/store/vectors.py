@@ -51,7 +51,7 @@ class Vectors:
         self._pool, self._embedder = pool, embedder
         self._batch, self._distance, self._index_from = batch, 1 - least_similarity, index_from
         self._dims: int | None = None
-        self._has_table = False
+        self._has_table = self._goes_without = False
         self.is_up: bool | None = None  #: None: not asked yet
         self.why = ""  #: why not
 
@@ -138,6 +138,8 @@ class Vectors:
         model = self._embedder.model
         (count,) = await self._rows(sql.SQL(SQL["count"]), model=model, dims=dims, limit=self._index_from)
         wants = count["number"] >= self._index_from and dims <= _MOST_INDEXED
+        if not await self._may_index(wants):
+            return
         with translated("indexing vectors"):
             async with self._pool.connection() as connection:
                 ours = await (await connection.execute(SQL["only_one"])).fetchone()
@@ -160,6 +162,19 @@ class Vectors:
                         await connection.execute(SQL["usual_room"])
                 finally:
                     await connection.execute(SQL["done"])
+
+    async def _may_index(self, wants: bool) -> bool:
+        """Whether this database role owns the vectors; one that does not goes without an index, and says so once."""
+        (owned,) = await self._rows(sql.SQL(SQL["owned"]))
+        if owned["is_ours"]:
+            return True
+        if wants and not self._goes_without:
+            log.warning(
+                "memory.no_index", model=self._embedder.model, recall="reads all vectors",
+                next_step="let the planner work once as the owner of the tables, or go without",
+            )  # fmt: skip
+            self._goes_without = True
+        return False
 
     def _fell(self, why: str) -> None:
         if self.is_up is not False or why != self.why:

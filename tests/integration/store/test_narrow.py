@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg
 import pytest
+import structlog.testing
 from psycopg.conninfo import make_conninfo
 from psycopg_pool import AsyncConnectionPool
 
@@ -18,15 +19,18 @@ from receiver.adapters.store.inbox import PostgresInbox
 from receiver.adapters.store.ledger import PostgresLedger
 from receiver.adapters.store.locks import PostgresLocks
 from receiver.adapters.store.migrate import check_schema
+from receiver.adapters.store.notebook import PostgresNotebook
 from receiver.adapters.store.pool import open_pool
 from receiver.adapters.store.runs import PostgresRuns
 from receiver.adapters.store.seats import Seats, Who
 from receiver.adapters.store.sites import PostgresSites
+from receiver.adapters.store.vectors import Vectors
 from receiver.domain.case import Approved, Closed, Ended, Executed, Proposed
 from receiver.domain.outcome import Outcome, Role
 from receiver.domain.run import RunEvent, RunResult
 from receiver.errors import Broken
 from receiver.ports import Clearance, Event, Lease
+from receiver.testing.memory import FakeEmbedder
 from tests.fix_stores import NOW, post, proposed
 
 __all__ = ["proposed"]
@@ -333,3 +337,25 @@ async def test_a_case_that_it_does_not_hold_is_not_saved(
         async with pools[EXECUTOR].connection() as connection:
             body = executed.model_dump_json()
             await connection.execute("UPDATE cases SET kind = 'executed', role = 'plan', body = %s::jsonb", (body,))
+
+
+async def test_the_planner_keeps_vectors_and_goes_without_their_index(
+    pools: dict[str, Pool],
+) -> None:
+    """It owns no table, so it can make neither that of the vectors nor an index of it."""
+    for number in range(4):
+        await PostgresNotebook(pools["owner"]).add(f"word {number}", author="os:anna")
+    vectors = Vectors(pools[PLANNER], FakeEmbedder(), index_from=3)
+    with structlog.testing.capture_logs() as told:
+        assert await vectors.catch_up() == 4
+        assert await vectors.catch_up() == 0
+    assert [row["event"] for row in told] == ["memory.no_index", "memory.embedder_up"]
+    assert len(await vectors.near("word 2", 2)) == 2
+    async with pools["owner"].connection() as connection:
+        await connection.execute("DROP TABLE memory_embedding")
+    without = Vectors(pools[PLANNER], FakeEmbedder())
+    assert await without.catch_up() == 0
+    assert "gitmedic_planner may make no table for them" in without.why
+    async with await psycopg.AsyncConnection.connect(pools["owner"].conninfo, autocommit=True) as connection:
+        await narrow.create(connection)
+    assert await without.catch_up() == 0 and without.is_up

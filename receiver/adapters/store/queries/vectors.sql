@@ -1,5 +1,7 @@
 -- name: ready
-SELECT memory_vectors() AS why;
+SELECT CASE WHEN to_regclass('memory_embedding') IS NULL AND NOT has_schema_privilege(current_schema(), 'CREATE')
+            THEN current_user || ' may make no table for them; as the owner of the database: gitmedic db-roles'
+            ELSE memory_vectors() END AS why;
 
 -- name: pending
 -- Newest first would sort all of them; any order will do.
@@ -42,6 +44,10 @@ SELECT count(*) AS number FROM (
 SELECT c.relname::text AS name, i.indisvalid AS is_valid
 FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
 WHERE i.indrelid = to_regclass('memory_embedding') AND c.relname LIKE 'memory\_vectors\_%%';
+
+-- name: owned
+-- Only who owns the table may index it.
+SELECT pg_has_role(relowner, 'USAGE') AS is_ours FROM pg_class WHERE oid = to_regclass('memory_embedding');
 
 -- name: only_one
 SELECT pg_try_advisory_lock(hashtext('gitmedic.vectors')) AS is_ours;

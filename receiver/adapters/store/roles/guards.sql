@@ -146,7 +146,7 @@ BEGIN
 END $$;
 CREATE OR REPLACE TRIGGER locks_guard BEFORE UPDATE OR DELETE ON locks FOR EACH ROW EXECUTE FUNCTION public.guard_lock();
 
--- Its own signs of life, and nobody else's.
+-- Signs of life of executors; one takes the name of another, and of nobody else.
 CREATE OR REPLACE FUNCTION public.guard_worker() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
