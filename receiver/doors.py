@@ -192,9 +192,10 @@ class Doors:
         revision = await self.repo.revision(await self.repo.adopted())
         known = revision.catalog.playbooks.get(playbook)
         if known is None:
+            problem = revision.catalog.problem_of(playbook)
             raise Refused(
-                f"dispatching {playbook!r}: no such playbook in the adopted catalog",
-                next_step="gitmedic catalog list",
+                f"dispatching {playbook!r}: " + (problem or "no such playbook in the adopted catalog"),
+                next_step="gitmedic catalog lint" if problem else "gitmedic catalog list",
                 reason="unknown_playbook",
             )
         check_params(known, params)

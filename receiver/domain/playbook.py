@@ -32,6 +32,7 @@ _EXPECT = re.compile(r"(==|!=|<=|>=|<|>) -?\d+(\.\d+)?", re.ASCII)
 _LOCKS = ("host", "node", "guests", "storage", "switch")
 _GROUP = re.compile(r"group:[a-z0-9][a-z0-9_.-]{0,60}", re.ASCII)
 _TEMPLATE = re.compile(r"\{\{|\{%|\{#|\}\}|%\}")
+_FOLDER = re.compile(r"\bplaybooks/([a-z0-9_]+)/([a-z0-9_]+)", re.ASCII)
 _NEXT = "gitmedic catalog lint"
 
 
@@ -122,6 +123,14 @@ class Catalog(Record):
 
     playbooks: dict[str, Playbook]
     problems: tuple[str, ...] = ()
+
+    def problem_of(self, playbook: str) -> str:
+        """What kept this one out, by its id; empty when nothing is known of it."""
+        for problem in self.problems:
+            folder = _FOLDER.search(problem)
+            if folder is not None and "_".join(folder.groups()) == playbook:
+                return problem
+        return ""
 
 
 def read_catalog(files: Mapping[str, bytes]) -> Catalog:

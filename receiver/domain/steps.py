@@ -78,7 +78,9 @@ def summed(results: Sequence[RunResult], hosts: Sequence[tuple[str, ...]], *, wh
     if len(hosts) == 1 and not why:
         return results[0]
     last = results[-1]
-    done = [name for names, one in zip(hosts, results, strict=False) if one.status == "successful" for name in names]
+    well = [names for names, one in zip(hosts, results, strict=False) if one.status == "successful"]
+    unproved = list(well.pop()) if why and well and last.status == "successful" else []
+    done = [name for names in well for name in names]
     left = [name for names in hosts[len(results) :] for name in names]
     status = last.status
     if status == "successful" and left:
@@ -87,6 +89,7 @@ def summed(results: Sequence[RunResult], hosts: Sequence[tuple[str, ...]], *, wh
     if status != "successful" and len(hosts) > 1:
         said = [f"stopped at {_names(hosts[len(results) - 1])}" + (f": {said[0]}" if said[0] else "")]
         said += [f"done: {_names(done)}"] if done else []
+        said += [f"changed, and not proved: {_names(unproved)}"] if unproved else []
         said += [f"not touched: {_names(left)}"] if left else []
     return last.model_copy(
         update={

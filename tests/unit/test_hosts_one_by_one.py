@@ -87,7 +87,7 @@ async def test_a_host_that_is_not_proved_is_the_last(world: World, verdict: Verd
     end = await ended(world, await merged(world))
     assert end.outcome is Outcome.FAILED and seen(world) == [["web1"]]
     assert "stopped at web1: not proved in" in end.why and str(verdict) in end.why
-    assert "done: web1; not touched: web2, web3" in end.why
+    assert "; changed, and not proved: web1; not touched: web2, web3" in end.why
 
 
 async def test_it_stops_at_the_first_failure(world: World) -> None:

@@ -51,6 +51,8 @@ def test_one_bad_playbook_is_not_in_the_others_way() -> None:
     bad = {f"playbooks/a/bad/{name}": data for name, data in files(catalog=b"schema: 2").items()}
     catalog = read_catalog(good | bad)
     assert list(catalog.playbooks) == ["a_good"] and len(catalog.problems) == 1
+    assert catalog.problem_of("a_bad") == catalog.problems[0] and "schema" in catalog.problems[0]
+    assert catalog.problem_of("a_good") == catalog.problem_of("a_b") == ""
 
 
 TASK = "    - name: X\n      "
