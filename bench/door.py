@@ -12,12 +12,13 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from receiver import office, wiring
+from receiver import office
 from receiver.adapters.store.inbox import PostgresInbox
 from receiver.cli.command import run_async
 from receiver.config import load
 from receiver.ports import Post, Receipt
 from receiver.web.server import new_loop
+from receiver.wiring.serve import serve
 
 
 class ReadOnlyInbox(PostgresInbox):
@@ -36,7 +37,7 @@ def main() -> None:
     parser.add_argument("--listen", required=True)
     given = parser.parse_args()
     office.PostgresInbox = ReadOnlyInbox  # type: ignore[attr-defined]
-    run_async(wiring.serve(load(given.data_dir, environment={"GITMEDIC_LISTEN": given.listen})), new_loop)
+    run_async(serve(load(given.data_dir, environment={"GITMEDIC_LISTEN": given.listen})), new_loop)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from receiver.enlisting import Enlisting
 from receiver.office import Office, SystemClock, open_office
 from receiver.pipeline import Ports, advance, event_of, role_of
 from receiver.ports import Receipt
+from receiver.previewing import previews
 from receiver.testing.outside import FakeFacts, FakeNotifier, FakeProof, FakeRunner
 from receiver.testing.repo import FakeSignatures
 from receiver.web import server
@@ -31,7 +32,6 @@ from receiver.web.app import create_app
 from receiver.web.hooks.commit import GroupCommit
 from receiver.web.notices import Notices
 from receiver.web.parts import Parts
-from receiver.wiring import previews
 from tests.unit.test_pipeline import FILES, alert
 
 URL = "http://127.0.0.1:8090"

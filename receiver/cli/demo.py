@@ -64,7 +64,7 @@ async def _by_hand(simulated: bool) -> int:
 
     from receiver.demo import cards, rig
     from receiver.starter import os_user
-    from receiver.wiring import stop_on_signals
+    from receiver.wiring.process import stop_on_signals
 
     stop = stop_on_signals()
     async with rig.running(simulated=simulated, say=say, cards=cards.told()) as running:

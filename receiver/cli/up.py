@@ -49,8 +49,8 @@ def register(app: typer.Typer) -> None:
         begun = supervisor.hold_lifeline()
         supervisor.check_listen(found)
         _log(found, "serve")
-        from receiver import wiring
         from receiver.web.server import new_loop
+        from receiver.wiring import serve as wiring
 
         begun()
         run_async(wiring.serve(found), new_loop)
@@ -73,7 +73,7 @@ def register(app: typer.Typer) -> None:
         found = _own(" ".join(roles), found)
         begun = supervisor.hold_lifeline()
         _log(found, "-".join(roles))
-        from receiver import wiring
+        from receiver.wiring import work as wiring
 
         begun()
         run_async(wiring.work(found, roles))
@@ -105,7 +105,7 @@ def _own(roles: str, found: Settings) -> Settings:
 
 def _health(found: Settings, roles: list[Any]) -> int:
     """Whether the worker of this name, role and site lives, as the database knows it."""
-    from receiver import wiring
+    from receiver.wiring import work as wiring
 
     name, row, lives = run_async(wiring.health(found, roles))
     data = {"schema": 1, "name": name, "lives": lives, "silent_seconds": row and row["silent_seconds"]}

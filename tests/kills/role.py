@@ -87,7 +87,7 @@ def become(order: dict[str, Any]) -> None:
 
 def main() -> None:
     """Fork on order, until standard input ends."""
-    for name in ("receiver.cli.app", "receiver.wiring", "receiver.supervisor", "receiver.web.server"):
+    for name in ("receiver.cli.app", "receiver.wiring.serve", "receiver.wiring.work", "receiver.supervisor"):
         importlib.import_module(name)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel buries them
     while line := sys.stdin.buffer.readline():

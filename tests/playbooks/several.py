@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from receiver import wiring
 from receiver.adapters.repo.creation import create_ops_repository
 from receiver.config import load
 from receiver.domain.case import Closed, Proposed
 from receiver.domain.outcome import Role
 from receiver.office import Office, open_office
 from receiver.starter import adopt, instance_id, os_user
+from receiver.wiring import work
 from tests.acceptance.test_two_sites import url_of
 from tests.targets.network import Net
 from tests.targets.ssh import GID, UID, Target, make_key
@@ -165,8 +165,8 @@ async def at_work(
     instance_id(data)
     create_ops_repository(settings.repo.path, lab.files(), f"{person} <{person}@localhost>")
     await adopt(settings, database)
-    monkeypatch.setattr(wiring, "stop_on_signals", lambda: stop)
-    worker = asyncio.create_task(wiring.work(settings, (Role.PLAN, Role.EXECUTE)))
+    monkeypatch.setattr(work, "stop_on_signals", lambda: stop)
+    worker = asyncio.create_task(work.work(settings, (Role.PLAN, Role.EXECUTE)))
     try:
         async with open_office(settings) as office:
             yield office

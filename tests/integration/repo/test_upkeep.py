@@ -12,7 +12,7 @@ from receiver.adapters.repo.git import OpsRepository
 from receiver.adapters.repo.runs import RunRepository
 from receiver.adapters.repo.settings import RepoSettings
 from receiver.testing import World
-from receiver.wiring import upkeep
+from receiver.wiring.work import upkeep
 from tests.unit.test_pipeline import FILES
 from tests.unit.test_worker import until, worker_of
 

@@ -16,7 +16,6 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import AsyncConnectionPool
 
-from receiver import wiring
 from receiver.adapters.repo.creation import create_ops_repository
 from receiver.adapters.store.cases import PostgresCases
 from receiver.adapters.store.embedded import EmbeddedPostgres
@@ -31,6 +30,7 @@ from receiver.domain.run import RunEvent, RunResult
 from receiver.errors import Conflict, Refused
 from receiver.identity import new_id
 from receiver.ports import Lease
+from receiver.wiring.work import work
 from tests.fix_stores import BOTH, NOW
 from tests.integration.store.test_cases import case_ids
 
@@ -197,7 +197,7 @@ async def test_who_only_gets_ready_has_no_name_yet(pool: Pool, database: str, tm
     settings = load(tmp_path, environment={})
     create_ops_repository(settings.repo.path, {"policy.yml": b"mode: observe\n"}, "ann <ann@localhost>")
     with pytest.raises(Refused, match="none was ever adopted"):
-        await wiring.work(settings, [Role.PLAN])
+        await work(settings, [Role.PLAN])
     assert await Seats(pool).found("w") is None
 
 

@@ -1,67 +1,45 @@
-"""The two kinds of process: builds what they need, opens it, closes it in reverse order.
-
-serve   the server: no credential, no runner
-work    a worker: the plan role has no runner, the execute role asks no source
-"""
+"""A worker, put together: the plan role has no runner, the execute role asks no source."""
 
 from __future__ import annotations
 
-import asyncio
-import os
-import signal
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, nullcontext, suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
-from receiver.adapters.demo.cards import FileCards
 from receiver.adapters.facts.gather import GatherFacts
-from receiver.adapters.forge.secret import webhook_secret
 from receiver.adapters.notify.log import LogNotifier
 from receiver.adapters.planner.rules import RulesPlanner
 from receiver.adapters.planner.tiers import TieredPlanner
 from receiver.adapters.proof.sources import Sources
-from receiver.adapters.repo.git import OpsRepository
 from receiver.adapters.runner.ansible import AnsibleRunner
 from receiver.adapters.runner.bytecode import compile_missing
 from receiver.adapters.signature.sshsig import SshSignatures
-from receiver.adapters.store.heartbeat import Heartbeats
 from receiver.adapters.store.migrate import check_schema
 from receiver.adapters.store.pool import open_pool
-from receiver.adapters.store.pulse import PostgresPulse
 from receiver.adapters.store.purse import PostgresPurse
 from receiver.adapters.store.seats import BEAT_SECONDS, Seat, Seats, Who
-from receiver.adapters.store.space import check_space
 from receiver.adapters.store.watchbook import PostgresWatchbook
-from receiver.adapters.telemetry.metrics import Metrics, Snapshot
 from receiver.aftermath import look_at_asked
 from receiver.attendance import roll_call
-from receiver.config import Settings, explained
-from receiver.doctor import examine
+from receiver.config import Settings
 from receiver.domain.outcome import Role
 from receiver.domain.quorum import NAMESPACE
 from receiver.domain.run import Job, RunEvent, Rung, RunResult
-from receiver.enlisting import Enlisting
-from receiver.errors import Broken, Refused, Retry
+from receiver.errors import Broken, Retry
 from receiver.office import Office, Store, SystemClock, open_office
 from receiver.pipeline import Ports
 from receiver.places import Place
 from receiver.planners import tiers_of
-from receiver.ports import Planner, Receipt
-from receiver.previewing import previews
+from receiver.ports import Planner
 from receiver.starter import dsn_for, instance_id
 from receiver.watch import Rounds, Watch
-from receiver.web import server
-from receiver.web.app import create_app
-from receiver.web.hooks.commit import GroupCommit
-from receiver.web.notices import Notices
-from receiver.web.parts import Hooked, Parts
+from receiver.wiring.process import VERSION, check_at_home, stop_on_signals
 from receiver.worker import Station, Worker
 
-VERSION = "0.1.0"
 _ALIVE_SECONDS = 15.0
 _DAY_SECONDS = 86400.0
 #: how soon somebody who asks how things are now is answered
@@ -72,86 +50,6 @@ _LISTEN_SECONDS = 0.5
 _AGENDA_SECONDS = 5.0
 #: how soon a new case has its vector, and an embedder that is down is asked again
 _EMBED_SECONDS = 15.0
-
-
-async def serve(settings: Settings) -> None:
-    """The server, until a signal: hooks, API and pages."""
-    stop = stop_on_signals()
-    check_at_home(settings, "the server")
-    listening = server.bind(settings.web.host, settings.web.port)
-    async with open_office(settings) as office:
-        store = office.store
-        names = tuple(source.name for source in settings.sources)
-        await check_schema(store.pool)
-        await store.inbox.connect(names)
-        await store.ledger.appear(instance_id(settings.data_dir))
-        metrics = Metrics()
-        pulse = PostgresPulse(dsn_for(settings))
-        listening_to = asyncio.create_task(pulse.run())
-        parts = Parts(
-            commit=GroupCommit(store.inbox),
-            access=store.access,
-            archive=store.archive,
-            logs=store.archive,
-            doors=office.doors,
-            agenda=office.agenda,
-            timetables=store.schedules,
-            aftermath=office.aftermath,
-            repo=office.repo,
-            notices=Notices(
-                office.repo,
-                lambda: _waiting(office.repo),
-                is_demo=settings.demo,
-                sites=store.sites,
-                unsettled=store.resolutions.waiting,
-                gate=store.ledger,
-            ),
-            pulse=pulse,
-            ready=lambda: _ready(settings, store),
-            metrics=lambda: _metrics_page(metrics, store.heartbeats),
-            counted=_counter(metrics),
-            sources=names,
-            locks=store.locks.all,
-            queue=store.locks.waiting,
-            checks=lambda: examine(settings, lambda: nullcontext(office.repo)),
-            settings=lambda: explained(settings),
-            preview=lambda body, source: previews(settings, office, body, source),
-            url=settings.web.url,
-            repository=str(settings.repo.path),
-            roster=Enlisting(office),
-            playground=FileCards(settings.data_dir) if settings.demo else None,
-            new_token=lambda name, actor: store.access.create_token(name, "alerts:write", created_by=actor),
-            hosts=settings.web.names,
-            version=VERSION,
-            hooked=_hooked(settings, office, metrics),
-            stop=stop,
-        )
-        try:
-            await server.run(create_app(parts), listening, stop)
-        finally:
-            listening_to.cancel()
-            await asyncio.gather(listening_to, return_exceptions=True)
-
-
-def _hooked(settings: Settings, office: Office, metrics: Metrics) -> tuple[Hooked, ...]:
-    """The repositories whose webhooks are listened to."""
-    forges = {name: settings.at(name).forge for name in ("", *settings.places)}
-    return tuple(
-        Hooked(
-            kind=forges[place.name].kind,
-            repository=place.repository,
-            key=place.key,
-            secret=partial(webhook_secret, forges[place.name]),
-            deliveries=office.store.deliveries,
-            counted=lambda what: metrics.forge_hooks.labels(what).inc(),
-        )
-        for place in office.places.all
-        if forges[place.name].is_remote
-    )
-
-
-async def _waiting(repo: OpsRepository) -> int:
-    return len(await repo.pending(await repo.adopted()))
 
 
 async def work(settings: Settings, roles: Sequence[Role]) -> None:
@@ -223,16 +121,6 @@ def _ports(
         notifier=LogNotifier(),
         instance=instance,
     )
-
-
-def check_at_home(settings: Settings, who: str) -> None:
-    """Refuse to merge and propose in a copy: the built-in forge is where the ops repository lies."""
-    if settings.repo.url and not settings.forge.is_remote:
-        raise Refused(
-            f"starting {who}: the ops repository is only fetched here, from {settings.repo.url}",
-            next_step="run it where that repository lies; repo.url is for executors elsewhere",
-            reason="config",
-        )
 
 
 def who_of(settings: Settings, roles: Sequence[Role], instance: str = "") -> Who:
@@ -311,28 +199,6 @@ def _runner(settings: Settings) -> AnsibleRunner:
     return runner
 
 
-def stop_on_signals() -> asyncio.Event:
-    """Set by SIGTERM or SIGINT; a second one ends at once."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def ask() -> None:
-        if stop.is_set():
-            os._exit(130)
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, ask)
-    return stop
-
-
-async def _ready(settings: Settings, store: Store) -> None:
-    """A small test row finds room on a full disk where an alert does not: so the room itself is asked, too."""
-    if settings.embedded:
-        check_space(settings.data_dir)
-    await store.heartbeats.ready()
-
-
 async def _beat(store: Store, worker: Worker, seat: Seat, planner: TieredPlanner | None) -> None:
     counts, vectors = asdict(worker.counts), store.memory.vectors
     if planner is not None:
@@ -340,22 +206,3 @@ async def _beat(store: Store, worker: Worker, seat: Seat, planner: TieredPlanner
     if vectors is not None and Role.PLAN in seat.who.roles.split():
         counts["embedder_up"] = int(bool(vectors.is_up))
     await seat.beat(counts)
-
-
-async def _metrics_page(metrics: Metrics, heartbeats: Heartbeats) -> bytes:
-    try:
-        found = await heartbeats.snapshot()
-    except Retry:
-        return metrics.render(None)
-    return metrics.render(Snapshot(**found))
-
-
-def _counter(metrics: Metrics) -> Callable[[int, Receipt | None, float], None]:
-    def count(status: int, receipt: Receipt | None, seconds: float) -> None:
-        metrics.posts.labels(str(status)).inc()
-        if receipt is not None:
-            metrics.alerts.inc(receipt.alerts)
-            metrics.unreadable.inc(receipt.unreadable)
-            metrics.commit_seconds.observe(seconds)
-
-    return count
