@@ -17,6 +17,7 @@ from psycopg_pool import AsyncConnectionPool
 from receiver.adapters.store.embedded import EmbeddedPostgres
 from receiver.adapters.store.migrate import migrate
 from receiver.adapters.store.pool import open_pool
+from tests.machine import quick_folder
 
 TEMPLATE = "gitmedic_template"
 #: as if the server had run for an hour: what is waited for after its start is no matter to most tests
@@ -27,8 +28,7 @@ OLD = """CREATE FUNCTION public.pg_postmaster_start_time() RETURNS timestamptz S
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[EmbeddedPostgres]:
     """One server for this test process; it dies with it."""
-    # /var/tmp: as root the server's own user must be able to enter the place
-    data_dir = Path(tempfile.mkdtemp(prefix="gitmedic-test-", dir="/var/tmp"))
+    data_dir = Path(tempfile.mkdtemp(prefix="gitmedic-test-", dir=quick_folder()))
     server = EmbeddedPostgres(data_dir / "data")
     data_dir.chmod(0o755)
 
@@ -57,7 +57,7 @@ def database(postgres: EmbeddedPostgres) -> Iterator[str]:
     """The connection string of a fresh, migrated database."""
     name = f"test_{uuid4().hex}"
     with psycopg.connect(postgres.dsn("postgres"), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY wal_log")
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY file_copy")
         connection.execute(f"ALTER DATABASE {name} SET synchronous_commit = off")
         connection.execute(f"ALTER DATABASE {name} SET search_path = public, pg_catalog")
     try:

@@ -13,6 +13,8 @@ import pytest
 
 from receiver.adapters.runner.keeper import landlock_version
 
+_ROOM_BYTES = 4 << 30
+
 
 def required(program: str) -> str:
     """Where a program is; with CI=true a missing one fails, else the test is skipped."""
@@ -43,6 +45,17 @@ def landlock() -> None:
         if os.environ.get("CI") == "true":
             pytest.fail(message)
         pytest.skip(message)
+
+
+def quick_folder() -> Path:
+    """Where a database of tests lies: in memory where there is room for it, since each test makes hundreds of files.
+
+    As root its server has a user of its own, who must be able to enter the place.
+    """
+    memory = Path("/dev/shm")
+    mounts = [line.split()[1:3] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    is_memory = [str(memory), "tmpfs"] in mounts and os.access(memory, os.W_OK | os.X_OK)
+    return memory if is_memory and shutil.disk_usage(memory).free > _ROOM_BYTES else Path("/var/tmp")
 
 
 def free_port() -> int:

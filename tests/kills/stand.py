@@ -37,7 +37,7 @@ from receiver.errors import Unavailable
 from receiver.office import Office, open_office
 from receiver.starter import os_user, prepare
 from tests.kills.role import GO, REACHED
-from tests.machine import free_port
+from tests.machine import free_port, quick_folder
 
 ROOT = Path(__file__).parents[2]
 TEMPLATE = "gitmedic_template"
@@ -113,8 +113,8 @@ class Forks:
 
 @contextlib.contextmanager
 def server() -> Iterator[EmbeddedPostgres]:
-    """A PostgreSQL with the migrated template; what it has answered is on disk, whoever kills it."""
-    folder = Path(tempfile.mkdtemp(prefix="gitmedic-kills-", dir="/var/tmp"))
+    """A PostgreSQL with the migrated template; what it has answered is in its files, whoever kills it."""
+    folder = Path(tempfile.mkdtemp(prefix="gitmedic-kills-", dir=quick_folder()))
     folder.chmod(0o755)
     postgres = EmbeddedPostgres(folder / "data")
     asyncio.run(_begin(postgres))
@@ -252,7 +252,7 @@ async def stand(
     place = Path(tempfile.mkdtemp(prefix="gitmedic-kills-", dir="/var/tmp"))
     database = f"kills_{uuid4().hex}"
     with psycopg.connect(postgres.dsn("postgres"), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {database} TEMPLATE {TEMPLATE} STRATEGY wal_log")
+        connection.execute(f"CREATE DATABASE {database} TEMPLATE {TEMPLATE} STRATEGY file_copy")
     with _metrics(place / "target" / "lines") as port:
         settings, first = _installation(place, _url(postgres, database), port, gated=gated, lease=lease)
         async with open_office(settings) as office:
