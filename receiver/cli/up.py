@@ -13,6 +13,7 @@ import typer
 from receiver.cli.command import command, given, line, run_async, say, show
 from receiver.cli.open import settings
 from receiver.errors import Refused
+from receiver.interrupt import ends_at_once
 
 if TYPE_CHECKING:
     from receiver.config import Settings
@@ -33,7 +34,8 @@ def register(app: typer.Typer) -> None:
     @command(app, "up")
     def up(listen: Listen = None) -> int:
         """Run everything on this machine: PostgreSQL, the server, the planner and the executor."""
-        from receiver import starter, supervisor
+        with ends_at_once():
+            from receiver import starter, supervisor
 
         found = settings(listen)
         _log(found, "up")
@@ -43,14 +45,16 @@ def register(app: typer.Typer) -> None:
     @command(app, "serve")
     def serve(listen: Listen = None) -> None:
         """Run the server alone: hooks, API and pages. Holds no credential for your hosts."""
-        from receiver import supervisor
+        with ends_at_once():
+            from receiver import supervisor
 
         found = _own("serve", settings(listen))
         begun = supervisor.hold_lifeline()
         supervisor.check_listen(found)
         _log(found, "serve")
-        from receiver.web.server import new_loop
-        from receiver.wiring import serve as wiring
+        with ends_at_once():
+            from receiver.web.server import new_loop
+            from receiver.wiring import serve as wiring
 
         begun()
         run_async(wiring.serve(found), new_loop)
@@ -63,8 +67,9 @@ def register(app: typer.Typer) -> None:
         health: Annotated[bool, typer.Option("--health", help="Only say whether that worker lives: 0 or 1.")] = False,
     ) -> int:
         """Run a worker alone. The plan role holds no credential; the execute role listens on no port."""
-        from receiver import supervisor
-        from receiver.domain.outcome import Role
+        with ends_at_once():
+            from receiver import supervisor
+            from receiver.domain.outcome import Role
 
         roles = [_role(name) for name in role] or list(Role)
         found = _placed(settings(), site, name)
@@ -73,7 +78,8 @@ def register(app: typer.Typer) -> None:
         found = _own(" ".join(roles), found)
         begun = supervisor.hold_lifeline()
         _log(found, "-".join(roles))
-        from receiver.wiring import work as wiring
+        with ends_at_once():
+            from receiver.wiring import work as wiring
 
         begun()
         run_async(wiring.work(found, roles))

@@ -91,7 +91,7 @@ async def furnished(site: Site) -> dict[str, str]:
     await store.locks.take(new_id(), waiting, ["host:web4"], f"web_look in run {new_id()}")
     async with store.pool.connection() as connection:
         await connection.execute("UPDATE attempts SET alive_at = now() + interval '1 hour' WHERE ended_at IS NULL")
-        await connection.execute("UPDATE cases SET kind = 'approved' WHERE id = %s", (waiting,))
+        await connection.execute("UPDATE cases SET kind = 'approved', role = 'execute' WHERE id = %s", (waiting,))
     await store.ledger.pause("we are moving to another rack")
     return pages | {"hosts": "/hosts", "schedules": "/schedules"}
 

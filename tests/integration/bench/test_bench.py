@@ -126,7 +126,7 @@ async def test_two_executors_many_events_and_a_cancel() -> None:
     found = {one.name: one for one in [one async for one in small]}
     assert all(one.median > 0 for one in found.values())
     assert {one.name: (one.sign, one.target) for one in found.values() if one.sign} == {
-        "2 runs of 0.1 s: two executors to one": (">=", 1.8),
+        "2 runs of 0.1 s, 1 at a time in each: two executors to one": (">=", 1.8),
         "500 events stored a second": (">=", 2_000),
         "a run with 20 events: stored to not stored": ("<=", 1.1),
         "cancelled, and nothing is left": ("<", 6),

@@ -18,12 +18,13 @@ import pytest
 
 from receiver.domain.policyfile import read_policy
 from tests.integration.cli.processes import Up, alive, environment, free_port, gitmedic, processes_of, wait_until
+from tests.machine import quick_folder
 
 
 @pytest.fixture
 def place():
     """Where also root's PostgreSQL user may go."""
-    folder = Path(tempfile.mkdtemp(prefix="gm-test-", dir="/var/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix="gm-test-", dir=quick_folder()))
     folder.chmod(0o755)
     yield folder
     shutil.rmtree(folder)
@@ -32,7 +33,7 @@ def place():
 @pytest.fixture(scope="module")
 def running():
     """One `up` for the tests that only ask it things."""
-    folder = Path(tempfile.mkdtemp(prefix="gm-test-", dir="/var/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix="gm-test-", dir=quick_folder()))
     folder.chmod(0o755)
     _settings(folder / "d")
     with Up(folder / "d") as up:

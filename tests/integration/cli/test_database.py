@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from tests.integration.cli.processes import gitmedic
+from tests.machine import quick_folder
 
 
 @pytest.fixture
 def place() -> Iterator[Path]:
     """A data directory that PostgreSQL's own user can enter."""
-    found = Path(tempfile.mkdtemp(prefix="gitmedic-test-", dir="/var/tmp"))
+    found = Path(tempfile.mkdtemp(prefix="gitmedic-test-", dir=quick_folder()))
     found.chmod(0o755)
     yield found / "data"
     shutil.rmtree(found)

@@ -16,6 +16,7 @@ import pytest
 
 from receiver.starter import os_user
 from tests.integration.cli.processes import Up, environment, gitmedic, wait_until
+from tests.machine import quick_folder
 
 CATALOG = """\
 schema: 1
@@ -98,7 +99,7 @@ def _git(tree: Path, *arguments: str) -> str:
 @pytest.fixture(scope="module")
 def office():
     """A running gitmedic whose work tree has one more playbook, pushed and not yet in force."""
-    place = Path(tempfile.mkdtemp(prefix="gm-test-", dir="/var/tmp"))
+    place = Path(tempfile.mkdtemp(prefix="gm-test-", dir=quick_folder()))
     place.chmod(0o755)
     data, tree, out = place / "d", place / "tree", place / "out"
     out.mkdir()

@@ -16,11 +16,12 @@ import pytest
 from tests.fix_sshd import SshHost
 from tests.integration.cli.processes import Up, gitmedic
 from tests.integration.cli.test_decide import _terminal as terminal
+from tests.machine import quick_folder
 
 
 @pytest.fixture
 def up() -> Iterator[Up]:
-    folder = Path(tempfile.mkdtemp(prefix="gm-test-", dir="/var/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix="gm-test-", dir=quick_folder()))
     folder.chmod(0o755)
     made = gitmedic("init", str(folder / "tree"), "--data-dir", str(folder / "d"))
     assert made.returncode == 0, made.stderr

@@ -15,6 +15,7 @@ from receiver.adapters.store.pool import open_pool
 from receiver.domain.outcome import Outcome
 from tests.contract.test_memory import closed
 from tests.integration.cli.processes import Up, environment, free_port, gitmedic, wait_until
+from tests.machine import quick_folder
 
 CASES = [closed("HostDiskFull", outcome) for outcome in (Outcome.FIXED, Outcome.FIXED, Outcome.NOT_FIXED)]
 
@@ -22,7 +23,7 @@ CASES = [closed("HostDiskFull", outcome) for outcome in (Outcome.FIXED, Outcome.
 @pytest.fixture(scope="module")
 def data():
     """One `up` that remembers three cases of one alert, and one that was not verified."""
-    folder = Path(tempfile.mkdtemp(prefix="gm-test-", dir="/var/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix="gm-test-", dir=quick_folder()))
     folder.chmod(0o755)
 
     async def fill() -> None:

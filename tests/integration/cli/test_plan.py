@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.cli.processes import ROOT, Up, gitmedic, wait_until
+from tests.machine import quick_folder
 
 EVALS = ROOT / "tests" / "evals"
 BODY = {
@@ -29,7 +30,7 @@ def nowhere(tmp_path: Path) -> tuple[str, str]:
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[Up]:
-    folder = Path(tempfile.mkdtemp(prefix="gm-test-", dir="/var/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix="gm-test-", dir=quick_folder()))
     folder.chmod(0o755)
     (folder / "d").mkdir()
     (folder / "d" / "gitmedic.toml").write_text("[[sources]]\nname = 'home'\nkind = 'webhook'\n")

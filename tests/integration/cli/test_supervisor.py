@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.cli.processes import HERE, Up, alive, environment, processes_of, wait_until
+from tests.machine import quick_folder
 
 FAKE = (sys.executable, str(HERE / "fake_up.py"))
 
@@ -20,7 +21,7 @@ FAKE = (sys.executable, str(HERE / "fake_up.py"))
 @pytest.fixture
 def data_dir():
     """Where also root's PostgreSQL user may go."""
-    folder = Path(tempfile.mkdtemp(prefix="gm-test-", dir="/var/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix="gm-test-", dir=quick_folder()))
     (folder / "d").mkdir()
     folder.chmod(0o755)
     yield folder / "d"
