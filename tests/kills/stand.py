@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import http.server
 import json
 import os
 import random
@@ -38,6 +37,7 @@ from receiver.office import Office, open_office
 from receiver.starter import os_user, prepare
 from tests.kills.role import GO, REACHED
 from tests.machine import free_port, quick_folder
+from tests.targets.exporter import page
 
 ROOT = Path(__file__).parents[2]
 TEMPLATE = "gitmedic_template"
@@ -336,26 +336,9 @@ labels = {{ severity = "warning" }}
 def _metrics(lines: Path) -> Iterator[int]:
     """A page with one number: whether the line is missing."""
 
-    class Page(http.server.BaseHTTPRequestHandler):
-        """The page."""
+    def measure() -> str:
+        missing = int(not (lines.exists() and lines.stat().st_size))
+        return f'# TYPE line_missing gauge\nline_missing{{host="{HOST}"}} {missing}\n'
 
-        def do_GET(self) -> None:
-            """Measured when it is asked for."""
-            missing = int(not (lines.exists() and lines.stat().st_size))
-            body = f'# TYPE line_missing gauge\nline_missing{{host="{HOST}"}} {missing}\n'.encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Quiet."""
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page) as page:
-        page.daemon_threads = True
-        threading.Thread(target=page.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-        try:
-            yield page.server_address[1]
-        finally:
-            page.shutdown()
+    with page(measure) as port:
+        yield port
